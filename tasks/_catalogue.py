@@ -1,0 +1,119 @@
+"""The catalogue: one YAML file per task, read with a safe loader and checked key by key."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks._errors import TaskError, did_you_mean
+from tasks._task import HubSource, Task
+
+CATALOGUE = Path(__file__).parent / "catalogue"
+
+_TYPES: Mapping[str, type] = {
+    "name": str,
+    "version": int,
+    "form": str,
+    "title": str,
+    "description": str,
+    "fields": list,
+    "labels": list,
+    "label_words": list,
+    "template": str,
+    "metric": str,
+    "label_field": str,
+    "label_aliases": dict,
+    "compose": dict,
+    "drop_unlabelled": bool,
+    "max_length": int,
+    "hub": dict,
+}
+_OPTIONAL = {"label_field", "label_aliases", "compose", "drop_unlabelled", "max_length", "hub"}
+_HUB_TYPES: Mapping[str, type] = {"path": str, "name": str, "revision": str, "splits": dict}
+_HUB_OPTIONAL = {"name", "revision"}
+
+
+def task_names() -> list[str]:
+    """Return the names of the tasks in the catalogue, sorted."""
+    return sorted(path.stem for path in CATALOGUE.glob("*.yaml"))
+
+
+def load_task(name: str | Path) -> Task:
+    """Return the task of that name in the catalogue, or the one in a YAML file given by its path.
+
+    Raises:
+        TaskError: where the name is unknown, or the file is missing or wrong.
+    """
+    text = str(name)
+    if isinstance(name, Path) or text.endswith((".yaml", ".yml")) or "/" in text or "\\" in text:
+        path = Path(name)
+        if not path.is_file():
+            raise TaskError(f"no task file {text!r}: give the path of a YAML file, or one of {', '.join(task_names())}")
+        return _read(path)
+    if text not in task_names():
+        raise TaskError(
+            f"unknown task {text!r}{did_you_mean(text, task_names())}: see `orchestrator tasks list`,"
+            " or give the path of a task's YAML file"
+        )
+    return _catalogued(text)
+
+
+@functools.cache
+def _catalogued(name: str) -> Task:
+    return _read(CATALOGUE / f"{name}.yaml")
+
+
+def _read(path: Path) -> Task:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path}: not a YAML file: {error}") from None
+    try:
+        return _parse(content, path.stem)
+    except TaskError as error:
+        raise TaskError(f"{path}: {error}") from None
+
+
+def _parse(content: Any, stem: str) -> Task:
+    _check_keys(content, _TYPES, _OPTIONAL, "")
+    if content["name"] != stem:
+        raise TaskError(f"name is {content['name']!r}: it must be the file's, {stem!r}")
+    values = dict(content)
+    for key in ("fields", "labels", "label_words"):
+        values[key] = _strings(content[key], key)
+    for key in ("label_aliases", "compose"):
+        if key in content:
+            _strings([*content[key], *content[key].values()], key)
+    if "hub" in content:
+        _check_keys(content["hub"], _HUB_TYPES, _HUB_OPTIONAL, "hub.")
+        _strings([*content["hub"]["splits"], *content["hub"]["splits"].values()], "hub.splits")
+        values["hub"] = HubSource(**content["hub"])
+    return Task(**values)
+
+
+def _check_keys(content: Any, types: Mapping[str, type], optional: set[str], prefix: str) -> None:
+    if not isinstance(content, dict):
+        raise TaskError(f"{prefix or 'the file '}must hold keys and values, got {type(content).__name__}")
+    for key, value in content.items():
+        if key not in types:
+            raise TaskError(
+                f"unknown key {prefix + str(key)!r}{did_you_mean(str(key), types)}: keys are {', '.join(types)}"
+            )
+        if not isinstance(value, types[key]) or (types[key] is int and isinstance(value, bool)):
+            raise TaskError(f"{prefix}{key} must be of type {types[key].__name__}, got {value!r}")
+    missing = [key for key in types if key not in content and key not in optional]
+    if missing:
+        raise TaskError(
+            f"missing key {prefix + missing[0]!r}: needed are {', '.join(k for k in types if k not in optional)}"
+        )
+
+
+def _strings(values: list[Any], key: str) -> tuple[str, ...]:
+    for value in values:
+        if not isinstance(value, str) or not value.strip():
+            raise TaskError(f"{key} must hold strings, got {value!r}: put words such as yes, no, true or 0 in quotes")
+    return tuple(values)
