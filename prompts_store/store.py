@@ -1,0 +1,248 @@
+"""Learned prompts in MLflow's registry: a registered model per method, backbone and task, a version per artifact."""
+
+import re
+import tempfile
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, Literal
+
+from prompts_store.artifact import Artifact, save_artifact
+from prompts_store.card import Card
+from prompts_store.errors import StoreError
+from prompts_store.names import model_name
+from prompts_store.tracking import connect, ensure_experiment, mlflow_errors, prepare_store
+from prompts_store.transfer import download, upload
+from prompts_store.versions import BEST, READY, STATE, StoredPrompt, best, matching, read_versions, version_tags
+
+_PAGE = 5000
+_SEARCHABLE = re.compile(r"[\w.~ -]+", re.ASCII)
+_ALIAS_ROUNDS = 3
+
+Prompts = list[StoredPrompt]
+
+
+class PromptStore:
+    """Stored prompts in an MLflow registry: SQLite with a folder, or a server that artifacts go through.
+
+    A version is registered last, after its files were uploaded and read back, so whatever `find` and `get` see is
+    whole. `best` is an alias in MLflow, moved by `put`; `latest` is worked out on reading: MLflow reserves the name.
+
+    Args:
+        tracking_uri: MLflow's; by default MLFLOW_TRACKING_URI, else mlflow.db in the working directory.
+
+    Raises:
+        StoreError: the store cannot be used (see `prepare_store`).
+    """
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self.tracking_uri = prepare_store(tracking_uri)
+
+    def __reduce__(self) -> "tuple[type[PromptStore], tuple[str]]":
+        return PromptStore, (self.tracking_uri,)
+
+    @cached_property
+    def client(self) -> Any:
+        """The `mlflow.MlflowClient` of this store."""
+        return connect(self.tracking_uri)
+
+    def ensure_experiment(self, name: str) -> str:
+        """The id of the experiment `name`, created when it is not there; see `tracking.ensure_experiment`."""
+        return ensure_experiment(self.client, self.tracking_uri, name)
+
+    def put(self, artifact: Artifact, *, run_id: str, aliases: Literal["auto", "none"] = "auto") -> StoredPrompt:
+        """Store `artifact` as a new version of its registered model and return it.
+
+        The stored card's `run_id` is `run_id`. Storing the same tensors from the same run again returns the version
+        that is there, so that a retried worker leaves no second one.
+
+        Args:
+            artifact: what to store.
+            run_id: the MLflow run that made it; its experiment keeps the files.
+            aliases: 'auto' moves `best` to the version with the highest dev score (see `versions.best`); 'none' leaves
+                it where it is.
+
+        Raises:
+            StoreError: the run does not exist, or the store refuses; no version is then visible.
+        """
+        artifact = Artifact(artifact.card.model_copy(update={"run_id": run_id}), artifact.tensors)
+        name = model_name(artifact.card.method, artifact.card.backbone, artifact.card.task)
+        with mlflow_errors(self.tracking_uri), tempfile.TemporaryDirectory(prefix="prompt-") as temporary:
+            folder = Path(temporary, "artifact")
+            card = save_artifact(artifact, folder)
+            there = [p for p in self._versions(name) if (p.run_id, p.tensors_sha256) == (run_id, card.tensors_sha256)]
+            if there:
+                version = there[0].version
+            else:
+                model = upload(self.client, self.tracking_uri, folder, card, name)
+                version = self._register(name, card, model)
+            if aliases == "auto":
+                self._move_best(name)
+            return next(p for p in self._versions(name) if p.version == version)
+
+    def get(
+        self,
+        ref: str,
+        *,
+        method: str | None = None,
+        backbone_fingerprint: str | None = None,
+        k: int | EllipsisType | None = ...,
+    ) -> Artifact:
+        """Fetch the artifact that `resolve` finds, verified against its card and its version's tags.
+
+        Raises:
+            StoreError: nothing answers to `ref`, or the files are missing, changed, or not what the version says.
+        """
+        stored = self.resolve(ref, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
+        with mlflow_errors(self.tracking_uri):
+            location = self.client.get_model_version_download_uri(stored.name, str(stored.version))
+            try:
+                artifact = download(self.tracking_uri, location, stored.tensors_sha256)
+            except StoreError as error:
+                raise StoreError(f"The stored prompt {stored.ref} is refused. {error}") from error
+        card = version_tags(artifact.card)
+        for field in ("task", "method", "backbone_fingerprint", "d"):
+            if card[field] != str(getattr(stored, field)):
+                raise StoreError(
+                    f"The stored prompt {stored.ref} is refused: its card says {field}={card[field]!r}, "
+                    f"the registry {getattr(stored, field)!r}."
+                )
+        return artifact
+
+    def resolve(
+        self,
+        ref: str,
+        *,
+        method: str | None = None,
+        backbone_fingerprint: str | None = None,
+        k: int | EllipsisType | None = ...,
+    ) -> StoredPrompt:
+        """The stored prompt that `ref` means.
+
+        Args:
+            ref: 'dept-minilm-mnli' (its best), 'dept-minilm-mnli/3', 'dept-minilm-mnli@latest' or another alias, or a
+                task such as 'mnli' (the best of all that are stored for it).
+            method: only this method.
+            backbone_fingerprint: only prompts learned on this backbone.
+            k: only few-shot results of this k; None for sources only; all when left out.
+
+        Raises:
+            StoreError: nothing answers, with near names and the command that would make it.
+        """
+        name, kind, which = re.fullmatch(r"([^/@]*)(?:([/@])(.*))?", ref, re.DOTALL).groups()  # type: ignore[union-attr]
+        if kind == "/" and not re.fullmatch("[0-9]{1,9}", which):
+            raise StoreError(f"The version in {ref!r} is not a number: write NAME/3, NAME@latest, NAME, or a task.")
+        named = self._versions(name)
+        known = named if named or kind else self.find(task=name)
+        if not known:
+            raise self._unknown(ref, name)
+        found = matching(known, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
+        if kind == "/":
+            found = [p for p in found if p.version == int(which)]
+        elif kind == "@":
+            found = [p for p in found if which in p.aliases]
+        if not found:
+            there = ", ".join(_describe(p) for p in known[-5:])
+            wanted = _describe_wanted(method, backbone_fingerprint, k)
+            raise StoreError(f"No stored prompt answers to {ref!r}{wanted}. There are: {there}.")
+        if named:
+            found = [p for p in found if BEST in p.aliases] or found
+        return best(found)
+
+    def find(
+        self,
+        *,
+        task: str | None = None,
+        method: str | None = None,
+        backbone_fingerprint: str | None = None,
+        k: int | EllipsisType | None = ...,
+    ) -> Prompts:
+        """All whole versions that match, sorted by name and version; see `resolve` for the arguments."""
+        prompts = self._search("tags.task", task)
+        return matching(prompts, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
+
+    def list(self) -> Prompts:
+        """All whole versions, sorted by name and version."""
+        return self.find()
+
+    def _versions(self, name: str) -> Prompts:
+        return self._search("name", name)
+
+    def _search(self, key: str, value: str | None) -> Prompts:
+        """All whole versions, or those where `key` is `value`: a key that keeps or drops all versions of a name."""
+        if value is not None and not _SEARCHABLE.fullmatch(value):
+            return []  # no stored name or task has such characters
+        query = f"tags.{STATE} = '{READY}'" + ("" if value is None else f" and {key} = '{value}'")
+        versions: list[Any] = []
+        with mlflow_errors(self.tracking_uri):
+            page = self.client.search_model_versions(query, max_results=_PAGE)
+            versions.extend(page)
+            while page.token:
+                page = self.client.search_model_versions(query, max_results=_PAGE, page_token=page.token)
+                versions.extend(page)
+            return read_versions(versions, self._aliases({version.name for version in versions}))
+
+    def _aliases(self, names: set[str]) -> dict[str, dict[str, str]]:
+        """name -> alias -> version; a search for versions does not bring the aliases along."""
+        if len(names) <= 3:
+            return {name: dict(self.client.get_registered_model(name).aliases) for name in names}
+        page = self.client.search_registered_models(max_results=1000)
+        models = [*page]
+        while page.token:
+            page = self.client.search_registered_models(max_results=1000, page_token=page.token)
+            models.extend(page)
+        return {model.name: dict(model.aliases) for model in models}
+
+    def _register(self, name: str, card: Card, model: Any) -> int:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(
+                name, tags={"task": card.task, "method": card.method, "backbone": card.backbone}
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # With a database, MLflow would look 'models:/<id>' up in the process's global store, which may be another.
+        through_server = self.tracking_uri.startswith(("http://", "https://"))
+        version = self.client.create_model_version(
+            name,
+            f"models:/{model.model_id}" if through_server else model.artifact_location,
+            run_id=card.run_id,
+            tags=version_tags(card),
+            model_id=model.model_id,
+            await_creation_for=0,
+        )
+        return int(version.version)
+
+    def _move_best(self, name: str) -> None:
+        """Set the alias, and look again: another process may have stored a better version meanwhile."""
+        for _ in range(_ALIAS_ROUNDS):
+            wanted = best(self._versions(name))
+            if BEST in wanted.aliases:
+                return
+            self.client.set_registered_model_alias(name, BEST, str(wanted.version))
+
+    def _unknown(self, ref: str, name: str) -> StoreError:
+        prompts = self.list()
+        known = sorted({p.name for p in prompts} | {p.task for p in prompts})
+        near = get_close_matches(name, known, n=3) + [n for n in known if name and n.endswith((f".{name}", f"-{name}"))]
+        hint = f" Near: {', '.join(dict.fromkeys(near))}." if near else ""
+        task = name if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._]*", name) else "TASK"
+        return StoreError(
+            f"No stored prompt answers to {ref!r} in this store, which holds {len(prompts)}.{hint} See 'orchestrator "
+            f"prompts list', or make it with 'orchestrator pretrain-source --tasks {task.removeprefix('sample.')}'."
+        )
+
+
+def _describe(prompt: StoredPrompt) -> str:
+    kind = "source" if prompt.k is None else f"k={prompt.k}"
+    return f"{prompt.ref} ({kind}, backbone {prompt.backbone} {prompt.backbone_fingerprint[:12]})"
+
+
+def _describe_wanted(method: str | None, backbone_fingerprint: str | None, k: int | EllipsisType | None) -> str:
+    wanted = [] if method is None else [f"method {method}"]
+    wanted += [] if backbone_fingerprint is None else [f"the backbone with fingerprint {backbone_fingerprint[:12]}"]
+    wanted += [] if k is ... else ["sources only" if k is None else f"k={k}"]
+    return f" with {', '.join(wanted)}" if wanted else ""
