@@ -1,0 +1,27 @@
+"""Fixtures for every folder of tests."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow SQLite database with all tables and no rows; copy it, for making one takes seconds."""
+    from prompts_store import prepare_store
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    prepare_store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def tracking_uri(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty MLflow store of the test's own, which nothing in the environment points away from."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "store"
+    folder.mkdir()
+    shutil.copyfile(empty_database, folder / "mlflow.db")
+    return f"sqlite:///{folder / 'mlflow.db'}"
