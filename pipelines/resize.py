@@ -59,7 +59,7 @@ def resize_factors(
     b = B.to(torch.float64)
     if r == 0 or A.shape[1] == 0 or gamma == 0:
         b = torch.zeros_like(b)
-    elif new_gamma == 0 or not math.isfinite(gamma / new_gamma):
+    elif new_gamma == 0 or not math.isfinite(new_gamma) or not math.isfinite(gamma / new_gamma):
         raise ValueError(f"gamma={gamma} cannot become new_gamma={new_gamma}: both must be finite, the new one not 0")
     else:
         ratio = gamma / new_gamma

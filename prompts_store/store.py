@@ -18,7 +18,6 @@ from prompts_store.versions import BEST, READY, STATE, StoredPrompt, best, match
 
 _PAGE = 5000
 _SEARCHABLE = re.compile(r"[\w.~ -]+", re.ASCII)
-_ALIAS_ROUNDS = 3
 
 Prompts = list[StoredPrompt]
 
@@ -218,11 +217,18 @@ class PromptStore:
 
     def _move_best(self, name: str) -> None:
         """Set the alias, and look again: another process may have stored a better version meanwhile."""
-        for _ in range(_ALIAS_ROUNDS):
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import IntegrityError
+
+        for last in (False, False, False, False, True):
             wanted = best(self._versions(name))
             if BEST in wanted.aliases:
                 return
-            self.client.set_registered_model_alias(name, BEST, str(wanted.version))
+            try:
+                self.client.set_registered_model_alias(name, BEST, str(wanted.version))
+            except (MlflowException, IntegrityError):  # two at once, both setting it for the first time
+                if last:
+                    raise
 
     def _unknown(self, ref: str, name: str) -> StoreError:
         prompts = self.list()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from prompts_store.errors import StoreError
 from prompts_store.names import clean_name
@@ -37,7 +37,7 @@ def resolve_tracking_uri(uri: str) -> str:
     """
     path = database_path(uri)
     if path is not None:
-        return _SQLITE + quote(str(path), safe="/ !$&'()*+,;=:@[]" + "".join(c for c in str(path) if ord(c) > 127))
+        return _SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
     if "://" not in uri or uri.startswith("file:"):
         if uri == "databricks" or uri.startswith("databricks:"):
             return uri

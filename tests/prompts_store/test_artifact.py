@@ -32,7 +32,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"r": 0}, {"m": 0}, {"m": 0, "r": 0, "s": 0}, {"head": None}, {"family": "decoder", "head": None, "gamma": 8.0}],
+    [
+        {},
+        {"r": 0},
+        {"m": 0},
+        {"m": 0, "r": 0, "s": 0},
+        {"head": None},
+        {"family": "decoder", "head": None, "gamma": 8.0},
+    ],
 )
 def test_round_trip(tmp_path: Path, changes: dict[str, Any]) -> None:
     artifact = make_artifact(**changes)
