@@ -155,6 +155,7 @@ def test_refused(changes: dict[str, object], message: str) -> None:
         (["1", "0"], ["-1", "1"], {1: 0}),
         (["Yes", "yes"], ["yes", "YES"], {0: 1, 1: 0}),
         (["YES", "yEs"], ["yes"], {}),
+        (["yes"], ["YES", "yEs"], {}),
         (["-", "+"], ["+", "-", "_"], {0: 1, 1: 0}),
         ([], ["a"], {}),
     ],
