@@ -1,0 +1,98 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: importing rich would double the time it takes
+)
+
+
+@app.callback()
+def _options() -> None:
+    """Transfer, multi-task and few-shot orchestration for Decomposed Prompt Tuning (DePT)."""
+
+
+DATA = typer.Option(help="A folder of tasks, 'hub' or 'sample'. Default: the hub or its cache, else sample tasks.")
+BACKBONE = typer.Option(help="'minilm', a hub name or a local folder.")
+PROMPT_ROWS = typer.Option("--m", help="Prompt rows m. Default: 20 for encoders, else 40.")
+RANK = typer.Option("--r", help="Rank r of the update. Default: 16 for encoders, else what a budget of 100 leaves.")
+BUDGET = typer.Option(help="Derive r: as many parameters in all as a plain prompt of so many rows.")
+MAX_LENGTH = typer.Option(help="s: texts are cut to so many tokens.")
+ALPHA1 = typer.Option(help="Learning rate of the prompt. Default: by backbone and task.")
+ALPHA2 = typer.Option(help="Learning rate of A and B. Default: by backbone.")
+BATCH = typer.Option(help="Rows a step.")
+PATIENCE = typer.Option(help="Stop after so many evaluations without improvement; 0 for never.")
+EVAL_EVERY = typer.Option(help="Steps between evaluations on dev.")
+SEED = typer.Option(help="Every random choice follows from it.")
+DTYPE = typer.Option(help="float32 or bfloat16. Default: bfloat16 where the device multiplies it natively.")
+WORKERS = typer.Option(help="Packs to train at once. Default: one a GPU, or one for every four CPUs.")
+RAY_ADDRESS = typer.Option(help="A Ray cluster: 'auto', host:port or ray://host:port. Default: a local Ray.")
+
+
+@app.command("pretrain-source")
+def pretrain_source(
+    tasks: Annotated[str, typer.Option(help="Source tasks, separated by commas.")],
+    data: Annotated[Optional[str], DATA] = None,
+    backbone: Annotated[str, BACKBONE] = "minilm",
+    steps: Annotated[int, typer.Option(help="Optimiser steps for each task.")] = 700,
+    eval_every: Annotated[int, EVAL_EVERY] = 100,
+    batch: Annotated[int, BATCH] = 32,
+    patience: Annotated[int, PATIENCE] = 0,
+    m: Annotated[Optional[int], PROMPT_ROWS] = None,
+    r: Annotated[Optional[int], RANK] = None,
+    budget: Annotated[Optional[int], BUDGET] = None,
+    max_length: Annotated[int, MAX_LENGTH] = 256,
+    alpha1: Annotated[Optional[float], ALPHA1] = None,
+    alpha2: Annotated[Optional[float], ALPHA2] = None,
+    seed: Annotated[int, SEED] = 0,
+    dtype: Annotated[Optional[str], DTYPE] = None,
+    workers: Annotated[Optional[int], WORKERS] = None,
+    ray_address: Annotated[Optional[str], RAY_ADDRESS] = None,
+) -> None:
+    """Learn a prompt on each source task and store it."""
+    from orchestrator.commands.pretrain_source import pretrain_source as command
+    from orchestrator.settings import PretrainSettings
+
+    names = tuple(name.strip() for name in tasks.split(","))
+    settings = PretrainSettings(
+        tasks=names, data=data, backbone=backbone, steps=steps, eval_every=eval_every, batch=batch, patience=patience,
+        m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype,
+        workers=workers, ray_address=ray_address,
+    )  # fmt: skip
+    command(settings, _console())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def main() -> None:
+    """Run the command line; what a person has to read is one line, not a traceback."""
+    from orchestrator.errors import BAD_INPUT, EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, RunFailedError
+
+    try:
+        app()
+    except BAD_INPUT as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    except RunFailedError as error:
+        _fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        _fail("interrupted; runs were closed as KILLED", EXIT_INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

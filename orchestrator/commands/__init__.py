@@ -1,0 +1,1 @@
+"""The commands, one module each; the command line imports one when it is called."""

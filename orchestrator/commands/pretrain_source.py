@@ -1,0 +1,141 @@
+"""`orchestrator pretrain-source`: learn a prompt on each source task and store it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.cards import store_slot
+from orchestrator.cluster import Workers, connect
+from orchestrator.errors import RunFailedError
+from orchestrator.live import Live
+from orchestrator.outcomes import Outcome
+from orchestrator.packs import run_packs
+from orchestrator.planning import RecordedPlanner
+from orchestrator.prepare import Prepared
+from orchestrator.recorder import KIND, Recorder
+from orchestrator.settings import PretrainSettings
+from orchestrator.setup import Setup, set_up
+from orchestrator.worker import BackboneRunner, PackPlan
+from pipelines.methods.dept import parameter_count
+from pipelines.run import Job
+from pipelines.slot import SlotSpec
+from prompts_store import StoredPrompt
+
+EXPERIMENT = "pretrain-source"
+
+
+def pretrain_source(settings: PretrainSettings, console: Console) -> list[StoredPrompt]:
+    """Train one slot for each source task and store the best checkpoint of each.
+
+    Returns:
+        What was stored, in the order of the tasks.
+
+    Raises:
+        RunFailedError: If a task failed; the others are stored.
+    """
+    setup = set_up(settings, settings.tasks, console)
+    prepared = {p.task.name: p for p in (setup.preparer.full(name, settings.seed) for name in settings.tasks)}
+    for note in (note for p in prepared.values() for note in p.notes):
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    job = Job(
+        backbone=settings.backbone,
+        fingerprint=setup.info.fingerprint,
+        data={name: p.data for name, p in prepared.items()},
+        dtype=settings.dtype,
+    )
+    recorder = Recorder(
+        setup.store,
+        EXPERIMENT,
+        name=",".join(prepared),
+        kind=EXPERIMENT,
+        params=settings.params(),
+        tags={"backbone": setup.info.name, "data_source": setup.source.description},
+    )
+    with (
+        recorder,
+        Live(console, "pretraining") as live,
+        connect(settings.ray_address, settings.workers) as workers,
+    ):
+        planner = SourcePlanner(setup, prepared, workers, recorder, live)
+        run_packs(planner, BackboneRunner(job), workers)
+        _show(planner, prepared, console)
+        if planner.failures:
+            raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))
+    return [planner.stored[name] for name in prepared]
+
+
+class SourcePlanner(RecordedPlanner):
+    """One generation: every source a slot, shared out over the workers."""
+
+    def __init__(
+        self, setup: Setup, prepared: Mapping[str, Prepared], workers: Workers, recorder: Recorder, live: Live
+    ) -> None:
+        super().__init__(recorder, live)
+        self.setup = setup
+        self.prepared = prepared
+        self.workers = workers
+        self.stored: dict[str, StoredPrompt] = {}
+        self._planned = False
+
+    def next_generation(self) -> Sequence[PackPlan]:
+        """All sources at first, then nothing."""
+        if self._planned:
+            return []
+        self._planned = True
+        specs = [self._spec(config, p) for config, p in enumerate(self.prepared.values())]
+        for spec in specs:
+            self._launch(spec)
+        packs = [specs[i :: self.workers.count] for i in range(self.workers.count)]
+        return [PackPlan(tuple(pack), keep=True) for pack in packs if pack]
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Store the prompt and close the run."""
+        (report,) = outcome.reports
+        prepared = self.prepared[report.spec.task]
+        run_id = self.recorder.run_id(outcome.config)
+        stored = self.stored[prepared.task.name] = store_slot(self.setup, report, prepared, run_id=run_id, k=None)
+        self.recorder.tag(outcome.config, "prompt", stored.ref)
+        (test,) = outcome.test_scores
+        self.recorder.summarise(
+            outcome.config, {"test_score": test, "best_dev_score": outcome.dev_score, "best_step": report.best_step}, {}
+        )
+        self.recorder.finish(outcome.config, "finished")
+        self.live.say(f"stored {stored.ref}: {prepared.data.metric} {test:.1%} on test, {outcome.dev_score:.1%} on dev")
+
+    def _spec(self, config: int, prepared: Prepared) -> SlotSpec:
+        setup, name = self.setup, prepared.task.name
+        return setup.spec(
+            key=name,
+            config=config,
+            task=name,
+            data=name,
+            start="scratch",
+            m=setup.shape.m,
+            r=setup.shape.r,
+            alpha1=setup.alpha1(prepared.data.segments),
+            alpha2=setup.alpha2,
+            seed=setup.settings.seed,
+        )
+
+    def _launch(self, spec: SlotSpec) -> None:
+        prepared, info = self.prepared[spec.task], self.setup.info
+        params = spec.to_dict() | {
+            "parameters": parameter_count(spec.m, spec.r, spec.s, info.d),
+            "rows_train": len(prepared.data.train),
+        }
+        tags = {KIND: EXPERIMENT, "task": spec.task, "backbone": info.name, "data_digest": prepared.digest}
+        self.launch(spec.config, spec.task, [spec], params, tags)
+
+
+def _show(planner: SourcePlanner, prepared: Mapping[str, Prepared], console: Console) -> None:
+    table = Table("task", "stored as", "metric", "dev", "test", "test rows")
+    for name, stored in planner.stored.items():
+        (config,) = [c for c in range(len(prepared)) if planner.name(c) == name]
+        outcome, data = planner.outcomes[config], prepared[name].data
+        test_rows = len(data.test) if data.test else 0
+        score = f"{outcome.test_scores[0]:.1%}"
+        table.add_row(name, stored.ref, data.metric, f"{outcome.dev_score:.1%}", score, str(test_rows))
+    console.print(table)

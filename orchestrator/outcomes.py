@@ -1,0 +1,98 @@
+"""What is known of each configuration while its slots report, one by one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal
+
+from pipelines.run import Report
+
+State = Literal["training", "finished", "pruned", "failed"]
+
+
+@dataclass
+class Outcome:
+    """One configuration: the latest report of each of its slots (its seeds), and how its objective went.
+
+    Attributes:
+        config: The configuration's number.
+        expected: How many slots it has.
+        latest: Latest report by slot key.
+        history: (step, mean objective so far) at each evaluation.
+        reason: Why it failed, if it did.
+    """
+
+    config: int
+    expected: int
+    latest: dict[str, Report] = field(default_factory=dict)
+    history: list[tuple[int, float]] = field(default_factory=list)
+    reason: str | None = None
+
+    @property
+    def reports(self) -> list[Report]:
+        """Latest reports, in the order of the seeds."""
+        return [self.latest[key] for key in sorted(self.latest)]
+
+    @property
+    def state(self) -> State:
+        """Finished only when every slot has finished."""
+        states = {report.status for report in self.latest.values()}
+        if self.reason or "diverged" in states:
+            return "failed"
+        if len(self.latest) < self.expected or "training" in states:
+            return "training"
+        return "pruned" if "dropped" in states else "finished"
+
+    @property
+    def step(self) -> int:
+        """Steps of the slot that went furthest."""
+        return max((report.step for report in self.latest.values()), default=0)
+
+    @property
+    def objective(self) -> float:
+        """Mean over the slots of the objective of their best checkpoints."""
+        return fmean(report.best.objective for report in self.latest.values() if report.best)
+
+    @property
+    def dev_score(self) -> float:
+        """Mean over the slots of the dev metric of their best checkpoints."""
+        return fmean(report.best.score for report in self.latest.values() if report.best)
+
+    @property
+    def test_scores(self) -> list[float]:
+        """Test metric of each slot that was tested, in the order of the seeds."""
+        return [r.final.test.score for r in self.reports if r.final is not None and r.final.test is not None]
+
+
+class Outcomes:
+    """Configurations by number."""
+
+    def __init__(self) -> None:
+        self._by_config: dict[int, Outcome] = {}
+
+    def __getitem__(self, config: int) -> Outcome:
+        return self._by_config[config]
+
+    def expect(self, config: int, slots: int) -> None:
+        """A configuration of so many slots is about to be trained."""
+        self._by_config[config] = Outcome(config, slots)
+
+    def update(self, reports: Iterable[Report]) -> list[Outcome]:
+        """Take in the reports of an evaluation; returns the configurations they were about."""
+        touched: dict[int, list[Report]] = defaultdict(list)
+        for report in reports:
+            touched[report.spec.config].append(report)
+        outcomes = []
+        for config, own in sorted(touched.items()):
+            outcome = self._by_config[config]
+            if outcome.step > max(report.step for report in own):  # its pack crashed and started again
+                outcome.latest.clear()
+                outcome.history.clear()
+            outcome.latest |= {report.spec.key: report for report in own}
+            if outcome.state != "failed" and all(report.best for report in outcome.latest.values()):
+                outcome.history.append((outcome.step, outcome.objective))
+            outcomes.append(outcome)
+        return outcomes

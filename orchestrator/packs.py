@@ -1,0 +1,161 @@
+"""Runs packs on Ray Tune, one generation after another.
+
+A Tune trial is a pack. Packs that run at once form a generation; what they found is in before the next generation is
+asked for, so that a search repeats whatever finishes first. A pack that crashes is split in two and run again, until
+the configuration at fault stands alone: a crash costs only the configuration that caused it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from orchestrator.cluster import Workers
+from orchestrator.worker import PackPlan, PackTrainable, StartPack
+from pipelines.run import Report
+
+ATTEMPTS = 2
+
+
+class Planner(Protocol):
+    """Decides what is trained; knows nothing of Ray."""
+
+    def next_generation(self) -> Sequence[PackPlan]:
+        """The next packs, all of which may run at once; none when the work is done."""
+
+    def on_reports(self, reports: Sequence[Report]) -> None:
+        """Slots of one pack were evaluated, or ended."""
+
+    def on_failure(self, plan: PackPlan, reason: str) -> None:
+        """A pack of one configuration crashed for good."""
+
+    def on_progress(self, steps: int) -> None:
+        """So many optimiser steps were done since the last call (fewer than none when a pack starts again)."""
+
+
+def run_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None:
+    """Train everything a planner asks for."""
+    dispatcher = _Dispatcher(planner)
+    folder = tempfile.mkdtemp(prefix="orchestrator-tune-")
+    trainable = tune.with_resources(
+        tune.with_parameters(PackTrainable, start_pack=start_pack, threads=workers.threads),
+        {"CPU": workers.threads, **({"GPU": workers.gpus} if workers.gpus else {})},
+    )
+    try:
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=_Generations(dispatcher),
+                num_samples=-1,
+                max_concurrent_trials=workers.count,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(storage_path=folder, name="packs", verbose=0, callbacks=[_Listener(dispatcher)]),
+        ).fit()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Dispatcher:
+    """Which pack runs where, and what to do with one that crashed."""
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.waiting: deque[PackPlan] = deque()
+        self.running: dict[str, PackPlan] = {}
+        self.steps: dict[str, int] = {}
+        self.failures: Counter[int] = Counter()
+        self.finished = False
+
+    def next_pack(self, trial: str) -> PackPlan | None:
+        if not self.waiting and not self.running and not self.finished:
+            self.waiting.extend(self.planner.next_generation())
+            self.finished = not self.waiting
+        if not self.waiting:
+            return None
+        self.running[trial] = plan = self.waiting.popleft()
+        self.steps[trial] = 0
+        return plan
+
+    def on_result(self, trial: str, result: dict[str, Any]) -> None:
+        self._moved(trial, result["steps"])
+        if reports := result["reports"].take():
+            self.planner.on_reports(reports)
+
+    def on_complete(self, trial: str) -> None:
+        plan = self.running.pop(trial)
+        # what early stopping and halving saved counts as done
+        self._moved(trial, plan.steps)
+
+    def on_error(self, trial: str, reason: str) -> None:
+        plan = self.running.pop(trial)
+        self._moved(trial, 0)
+        self.failures.update(plan.configs)
+        if len(plan.configs) == 1 and self.failures[plan.configs[0]] >= ATTEMPTS:
+            self.planner.on_failure(plan, reason)
+            self.planner.on_progress(plan.steps)
+        else:
+            self.waiting.extend(plan.split())
+
+    def _moved(self, trial: str, steps: int) -> None:
+        self.planner.on_progress(steps - self.steps[trial])
+        self.steps[trial] = steps
+
+
+class _NotInSnapshots:
+    """Tune pickles what it was given into snapshots of its own; nothing of ours belongs there."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Generations(_NotInSnapshots, Searcher):  # type: ignore[misc]
+    """Tune's view of the planner."""
+
+    def __init__(self, dispatcher: _Dispatcher) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+
+    def suggest(self, trial_id: str) -> Any:
+        plan = self.dispatcher.next_pack(trial_id)
+        if plan is not None:
+            return {"plan": plan}
+        return Searcher.FINISHED if self.dispatcher.finished else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the listener is told, with the reason of an error."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a command that was cut off is not continued from Tune's own state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+
+class _Listener(_NotInSnapshots, tune.Callback):  # type: ignore[misc]
+    """Hands Tune's events on."""
+
+    def __init__(self, dispatcher: _Dispatcher) -> None:
+        self.dispatcher = dispatcher
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self.dispatcher.on_result(trial.trial_id, result)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.dispatcher.on_complete(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.dispatcher.on_error(trial.trial_id, _reason(trial))
+
+
+def _reason(trial: Any) -> str:
+    """Why a trial failed: the last line of its traceback."""
+    error = trial.get_error()
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "the worker died"

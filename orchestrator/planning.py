@@ -1,0 +1,86 @@
+"""What the planners of all commands share: reports become outcomes, MLflow runs and progress."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from orchestrator.live import Live
+from orchestrator.outcomes import Outcome, Outcomes
+from orchestrator.recorder import Recorder
+from orchestrator.worker import PackPlan
+from pipelines.run import Report
+from pipelines.slot import SlotSpec
+
+
+class RecordedPlanner(ABC):
+    """A planner whose configurations are each a run in MLflow."""
+
+    def __init__(self, recorder: Recorder, live: Live) -> None:
+        self.recorder = recorder
+        self.live = live
+        self.outcomes = Outcomes()
+        self.failures: dict[str, str] = {}
+        self._names: dict[int, str] = {}
+
+    @abstractmethod
+    def next_generation(self) -> Sequence[PackPlan]:
+        """The next packs; none when the work is done."""
+
+    @abstractmethod
+    def on_end(self, outcome: Outcome) -> None:
+        """A configuration has finished on all its seeds, or was pruned."""
+
+    def launch(
+        self, config: int, name: str, specs: Sequence[SlotSpec], params: Mapping[str, Any], tags: Mapping[str, Any]
+    ) -> None:
+        """Open the run of a configuration that is about to be trained."""
+        self._names[config] = name
+        self.outcomes.expect(config, len(specs))
+        self.live.expect(sum(spec.steps for spec in specs))
+        self.recorder.start(config, name, params, tags)
+
+    def on_reports(self, reports: Sequence[Report]) -> None:
+        """Log an evaluation and close the configurations that ended with it."""
+        for outcome in self.outcomes.update(reports):
+            self.recorder.metrics(outcome.config, outcome.step, _metrics(outcome))
+            if outcome.state == "failed":
+                self._fail(outcome.config, "the loss or its gradient became infinite or NaN: lower the learning rates")
+            elif outcome.state != "training":
+                self.on_end(outcome)
+
+    def on_failure(self, plan: PackPlan, reason: str) -> None:
+        """A configuration's worker crashed for good."""
+        (config,) = plan.configs
+        self.outcomes[config].reason = reason
+        self._fail(config, reason)
+
+    def on_progress(self, steps: int) -> None:
+        """Move the bar."""
+        self.live.advance(steps)
+
+    def name(self, config: int) -> str:
+        """What a configuration is called."""
+        return self._names[config]
+
+    def _fail(self, config: int, reason: str) -> None:
+        if self.name(config) not in self.failures:
+            self.failures[self.name(config)] = reason
+            self.live.say(f"[red]{self.name(config)} failed[/red]: {reason}")
+            self.recorder.finish(config, "failed", reason)
+
+
+def _metrics(outcome: Outcome) -> dict[str, float]:
+    reports = [report for report in outcome.reports if report.dev]
+    if not reports:
+        return {}
+    values = {
+        "dev_score": fmean(r.dev.score for r in reports if r.dev),
+        "dev_log_likelihood": fmean(r.dev.log_likelihood for r in reports if r.dev),
+        "objective": outcome.objective,
+    }
+    if outcome.step:
+        values["train_loss"] = fmean(report.loss for report in reports)
+    return values

@@ -1,0 +1,114 @@
+"""From a task and a place with rows to the tokenised sets a slot trains, chooses and is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError
+from pipelines.backbone import BackboneInfo, load_tokenizer
+from pipelines.encode import Encoded, encode
+from pipelines.slot import SlotData
+from tasks import DataSource, Rows, Task, draw_fewshot, find_leaks, hold_out, primary_metric
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from tasks import Dev
+
+DEV_SHARE, DEV_ROWS = 0.1, 500
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready for slots.
+
+    Attributes:
+        task: The task.
+        data: Its tokenised rows.
+        digest: SHA-256 over the rows drawn for training and dev, and the test rows.
+        notes: What a person should know about the rows.
+    """
+
+    task: Task
+    data: SlotData
+    digest: str
+    notes: tuple[str, ...]
+
+
+class Preparer:
+    """Tokenises tasks for one backbone.
+
+    Args:
+        source: Where rows come from.
+        info: The backbone.
+        s: Longest text, in tokens.
+    """
+
+    def __init__(self, source: DataSource, info: BackboneInfo, s: int) -> None:
+        self.source = source
+        self.info = info
+        self.s = s
+        self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(info.folder)
+
+    def full(self, name: str, seed: int) -> Prepared:
+        """A source task: all its training rows, less the dev rows held out; tested on the validation split."""
+        task = self.source.task(name)
+        rows = self.source.load(task, "train")
+        test = self.source.load(task, "validation")
+        train, dev = hold_out(rows, min(DEV_ROWS, int(len(rows) * DEV_SHARE)), seed)
+        return self._prepared(train, dev, test, self._encode(test), ())
+
+    def fewshot(self, name: str, k: int, seeds: Sequence[int], *, per_class: bool, dev: Dev) -> list[Prepared]:
+        """A target task: for each seed k training rows and the dev rows; all tested on the validation split."""
+        task = self.source.task(name)
+        rows = self.source.load(task, "train")
+        test = self.source.load(task, "validation")
+        encoded_test = self._encode(test)
+        prepared = []
+        for seed in seeds:
+            draw = draw_fewshot(rows, k, seed, per_class=per_class, dev=dev)
+            train = Rows.of(task, "train", draw.train, rows.source)
+            chosen = Rows.of(task, "dev", draw.dev, rows.source)
+            prepared.append(self._prepared(train, chosen, test, encoded_test, draw.notes))
+        return prepared
+
+    def _prepared(self, train: Rows, dev: Rows, test: Rows, encoded_test: Encoded, notes: Sequence[str]) -> Prepared:
+        task = train.task
+        encoded = self._encode(train)
+        data = SlotData(
+            train=encoded,
+            dev=self._encode(dev),
+            test=encoded_test,
+            labels=task.labels,
+            metric=primary_metric(task.metric),
+            segments=len(task.fields),
+            words=() if self.info.family == "encoder" else self._words(task),
+        )
+        notes = [*notes]
+        if leaks := find_leaks(train.examples, test.examples):
+            notes.append(f"{len(leaks)} of {len(train)} training rows of {task.name} also stand in its test split")
+        if encoded.truncated:
+            notes.append(f"{encoded.truncated} of {len(train)} training rows of {task.name} were cut to {self.s} tokens")
+        digest = ":".join(rows.digest[:16] for rows in (train, dev, test))
+        return Prepared(task, data, digest, tuple(notes))
+
+    def _encode(self, rows: Rows) -> Encoded:
+        return encode(rows, self.tokenizer, self.info.family, self.s)
+
+    def _words(self, task: Task) -> tuple[tuple[int, ...], ...]:
+        """Token ids of the label words, as they come out after a text."""
+        words = tuple(tuple(self._word(word)) for word in task.label_words)
+        if len(set(words)) < len(words):
+            raise UsageError(
+                f"label words {task.label_words} of {task.name} are not told apart by the tokenizer of "
+                f"{self.info.name}: give the task other label words"
+            )
+        return words
+
+    def _word(self, word: str) -> list[int]:
+        if self.info.family == "encoder-decoder":
+            return list(self.tokenizer(word).input_ids)  # ends in the end-of-sequence token
+        before = self.tokenizer("label:").input_ids
+        return list(self.tokenizer(f"label: {word}").input_ids[len(before) :])

@@ -1,0 +1,139 @@
+"""What the user asked for, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from orchestrator.errors import UsageError
+
+AUTO, SCRATCH = "auto", "scratch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What `pretrain-source` and `fewshot` have in common.
+
+    Attributes:
+        data: A folder, ``hub`` or ``sample``; None for the first of these that is there.
+        backbone: ``minilm``, a hub name or a local folder.
+        steps: Optimiser steps of a slot.
+        eval_every: Steps between evaluations on dev.
+        batch: Rows a step, for each slot.
+        max_length: s: where texts are cut, and how many positions have an update.
+        m: Prompt rows; None for the family's default.
+        r: Rank; None for the family's default, or what the budget leaves.
+        budget: Size of the plain prompt whose parameters P_s, A and B may have together, in rows; None for no bound.
+        alpha1: Learning rate of the prompt; None for the family's, in units of the embedding RMS.
+        alpha2: Learning rate of A and B; None for the family's.
+        patience: Evaluations without improvement after which a slot stops; 0 for never.
+        seed: Every random choice follows from it.
+        dtype: ``float32`` or ``bfloat16``; None for what the device multiplies natively.
+        workers: Packs that train at once; None for one a GPU, or one for every four CPUs.
+        ray_address: Address of a Ray cluster; None for a local one.
+    """
+
+    data: str | None = None
+    backbone: str = "minilm"
+    steps: int
+    eval_every: int
+    batch: int = 32
+    max_length: int = 256
+    m: int | None = None
+    r: int | None = None
+    budget: int | None = None
+    alpha1: float | None = None
+    alpha2: float | None = None
+    patience: int = 0
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] | None = None
+    workers: int | None = None
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        at_least("steps", self.steps, 1)
+        at_least("eval-every", self.eval_every, 1)
+        at_least("batch", self.batch, 1)
+        at_least("max-length", self.max_length, 1)
+        at_least("patience", self.patience, 0)
+        at_least("seed", self.seed, 0)
+        if self.workers is not None:
+            at_least("workers", self.workers, 1)
+        for name in ("alpha1", "alpha2"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 < rate < float("inf"):
+                raise UsageError(f"--{name} must be a positive learning rate, got {rate}")
+        if self.dtype not in (None, "float32", "bfloat16"):
+            raise UsageError(f"--dtype must be float32 or bfloat16, got {self.dtype!r}")
+
+    def params(self) -> dict[str, Any]:
+        """For the parent run."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings(Settings):
+    """`pretrain-source`.
+
+    Attributes:
+        tasks: The source tasks.
+    """
+
+    tasks: tuple[str, ...]
+    steps: int = 700
+    eval_every: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tasks or "" in self.tasks:
+            raise UsageError(f"--tasks needs names separated by commas, got {','.join(self.tasks)!r}")
+        if twice := {task for task in self.tasks if self.tasks.count(task) > 1}:
+            raise UsageError(f"--tasks names {', '.join(sorted(twice))} twice: name each task once")
+
+    def params(self) -> dict[str, Any]:
+        """For the parent run."""
+        return super().params() | {"tasks": ",".join(self.tasks)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewshotSettings(Settings):
+    """`fewshot`.
+
+    Attributes:
+        target: The target task.
+        k: Labelled training rows in total.
+        per_class: Read k as per class.
+        dev: ``k`` for as many rows again to choose by, ``full`` for all the rest of the training split.
+        start: ``auto``, ``scratch``, or a stored source by task or reference.
+        trials: Configurations to search over.
+        seeds: Draws of k rows that each configuration is judged on.
+        halving: Drop the weaker half of a pack at a quarter and a half of the steps.
+        configs_per_pack: Configurations that train in one pack.
+    """
+
+    target: str
+    k: int
+    per_class: bool = False
+    dev: Literal["k", "full"] = "k"
+    start: str = AUTO
+    trials: int = 12
+    seeds: int = 3
+    steps: int = 80
+    eval_every: int = 10
+    halving: bool = True
+    configs_per_pack: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("k", self.k, 1)
+        at_least("trials", self.trials, 1)
+        at_least("seeds", self.seeds, 1)
+        at_least("pack", self.configs_per_pack, 1)
+        if self.dev not in ("k", "full"):
+            raise UsageError(f"--dev must be k or full, got {self.dev!r}")
+
+
+def at_least(name: str, value: int, low: int) -> None:
+    """Raise unless an option's value is at least ``low``."""
+    if value < low:
+        raise UsageError(f"--{name} must be at least {low}, got {value}")

@@ -1,0 +1,99 @@
+"""What every training command needs before it trains: rows, backbone, sizes and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.panel import Panel
+
+from orchestrator.prepare import Preparer
+from orchestrator.settings import Settings
+from pipelines.backbone import BackboneInfo, describe_backbone
+from pipelines.methods.dept import scale
+from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape
+from pipelines.slot import SlotSpec
+from prompts_store import PromptStore
+from tasks import DataSource, open_data
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that was found for a command.
+
+    Attributes:
+        settings: What the user asked for.
+        source: Where rows come from.
+        info: The backbone.
+        shape: (m, r, s).
+        preparer: Tokenises tasks.
+        store: Where prompts and runs are kept.
+    """
+
+    settings: Settings
+    source: DataSource
+    info: BackboneInfo
+    shape: Shape
+    preparer: Preparer
+    store: PromptStore
+
+    @property
+    def recipe(self) -> Recipe:
+        """The family's settings."""
+        return RECIPES[self.info.family]
+
+    def alpha1(self, segments: int) -> float:
+        """The user's rate of the prompt, or the recipe's for single texts or pairs."""
+        if self.settings.alpha1 is not None:
+            return self.settings.alpha1
+        relative = self.recipe.alpha1_single if segments == 1 else self.recipe.alpha1
+        return relative * self.info.embedding_rms
+
+    @property
+    def alpha2(self) -> float:
+        """The user's rate of A and B, or the recipe's."""
+        return self.recipe.alpha2 if self.settings.alpha2 is None else self.settings.alpha2
+
+    def spec(
+        self, *, key: str, config: int, task: str, data: str, start: str, m: int, r: int, alpha1: float, alpha2: float,
+        seed: int, steps: int | None = None,
+    ) -> SlotSpec:  # fmt: skip
+        """A slot with everything that does not vary within a command filled in."""
+        settings = self.settings
+        return SlotSpec(
+            key=key,
+            config=config,
+            task=task,
+            data=data,
+            start=start,
+            m=m,
+            r=r,
+            s=self.shape.s,
+            gamma=scale(r, self.recipe.scaling),
+            alpha1=alpha1,
+            alpha2=alpha2,
+            head_lr=self.recipe.head_lr,
+            steps=settings.steps if steps is None else steps,
+            batch=settings.batch,
+            eval_every=settings.eval_every,
+            seed=seed,
+            patience=settings.patience,
+        )
+
+
+def set_up(settings: Settings, tasks: Sequence[str], console: Console) -> Setup:
+    """Find rows, backbone and store, and check the sizes; prints the notice where rows are not what one expects.
+
+    Raises:
+        TaskError, PipelineError, StoreError: What the user gave does not fit; nothing has been written.
+    """
+    source = open_data(settings.data, tasks)
+    known = [source.task(name) for name in tasks]
+    for task in known:
+        source.splits(task)
+    info = describe_backbone(settings.backbone)
+    shape = choose_shape(info, s=settings.max_length, m=settings.m, r=settings.r, budget=settings.budget)
+    if source.notice:
+        console.print(Panel(source.notice, title="sample data", border_style="bold yellow", style="yellow"))
+    return Setup(settings, source, info, shape, Preparer(source, info, shape.s), PromptStore())

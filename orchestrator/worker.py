@@ -1,0 +1,146 @@
+"""What runs on a Ray worker: a Tune trainable whose trial is a pack.
+
+A worker keeps its backbone between packs. It knows neither MLflow nor Optuna: what its slots learned travels back in
+the trial's results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ray import tune
+
+if TYPE_CHECKING:
+    from pipelines.backbone import Backbone
+    from pipelines.run import Job, Report
+    from pipelines.slot import SlotSpec
+
+REPORT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class PackPlan:
+    """A pack to be run.
+
+    Attributes:
+        specs: Its slots.
+        keep: Whether finished slots are tested and hand out their tensors.
+    """
+
+    specs: tuple[SlotSpec, ...]
+    keep: bool = False
+
+    @property
+    def configs(self) -> list[int]:
+        """The configurations in it, in order."""
+        return sorted({spec.config for spec in self.specs})
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps if no slot stops early."""
+        return sum(spec.steps for spec in self.specs)
+
+    def split(self) -> list[PackPlan]:
+        """Two packs with half of the configurations each; itself if there is only one."""
+        configs = self.configs
+        if len(configs) == 1:
+            return [self]
+        first = set(configs[: len(configs) // 2])
+        return [
+            PackPlan(tuple(spec for spec in self.specs if (spec.config in first) is side), self.keep)
+            for side in (True, False)
+        ]
+
+
+class Running(Protocol):
+    """A pack under way; `pipelines.run.PackRun` is one."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every slot has been reported for the last time."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all slots so far."""
+
+    def advance(self, seconds: float) -> list[Report]:
+        """Train to the next evaluation, or so many seconds."""
+
+
+StartPack = Callable[[Sequence["SlotSpec"], bool], Running]
+
+
+class Parcel:
+    """Carries reports through Tune to whoever takes them; afterwards it is empty, so that Tune's copies stay small."""
+
+    def __init__(self, reports: list[Report]) -> None:
+        self._reports = reports
+
+    def take(self) -> list[Report]:
+        """The reports, once."""
+        reports, self._reports = self._reports, []
+        return reports
+
+
+class BackboneRunner:
+    """Starts packs of one command; loads the backbone when the first pack of a process asks for it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._loaded: Backbone | None = None
+
+    def __call__(self, specs: Sequence[SlotSpec], keep: bool) -> Running:
+        """Start a pack."""
+        from pipelines.run import PackRun
+
+        return PackRun(self._backbone(), specs, self.job, keep=keep)
+
+    def _backbone(self) -> Backbone:
+        import torch
+
+        from pipelines.backbone import load_backbone
+
+        if self._loaded is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            dtype = getattr(torch, self.job.dtype) if self.job.dtype else None
+            backbone = load_backbone(self.job.backbone, dtype=dtype, device=device)
+            if backbone.info.fingerprint != self.job.fingerprint:
+                raise RuntimeError(
+                    f"this worker's {self.job.backbone} has fingerprint {backbone.info.fingerprint[:12]}, the "
+                    f"driver's {self.job.fingerprint[:12]}: give both the same files"
+                )
+            self._loaded = backbone
+        return self._loaded
+
+
+class PackTrainable(tune.Trainable):  # type: ignore[misc]
+    """A Tune trial that trains a pack; its config is ``{"plan": PackPlan}``."""
+
+    def setup(self, config: dict[str, Any], start_pack: StartPack, threads: int) -> None:
+        """Take the process's share of the machine's threads and start the first pack."""
+        import torch
+
+        torch.set_num_threads(threads)
+        self._start_pack = start_pack
+        self._begin(config["plan"])
+
+    def _begin(self, plan: PackPlan) -> None:
+        self._running = self._start_pack(plan.specs, plan.keep)
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while and report."""
+        reports = self._running.advance(REPORT_SECONDS)
+        return {"reports": Parcel(reports), "steps": self._running.steps, "done": self._running.done}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next pack; the backbone stays."""
+        self._begin(new_config["plan"])
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: a pack that was cut off starts again from its seeds."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: see `save_checkpoint`."""

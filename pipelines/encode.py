@@ -1,0 +1,121 @@
+"""Rows as token ids: tokenised once, kept ragged, padded only to the length of the batch they meet in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from tasks import Rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from pipelines.backbone import FamilyName
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """N tokenised rows in flat arrays, cheap to ship between processes.
+
+    Attributes:
+        ids: Token ids of all rows, one after the other, int32.
+        segments: For each token 1 or 2 for the text it stands in, 0 for special tokens, uint8.
+        offsets: Where each row starts, int64, ``(N + 1,)``.
+        labels: Class ids, int64, ``(N,)``.
+        truncated: How many rows were cut to the longest length allowed.
+    """
+
+    ids: np.ndarray
+    segments: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+    truncated: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens in each row, ``(N,)``."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N rows, perhaps of several slots, padded on the right to the longest of them.
+
+    Attributes:
+        ids: Token ids, ``(N, L)``.
+        mask: Real tokens, bool, ``(N, L)``.
+        segments: As in `Encoded`, ``(N, L)``.
+        labels: Class ids, ``(N,)``.
+        slot: For each row the index of its slot, ``(N,)``.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    segments: Tensor
+    labels: Tensor
+    slot: Tensor
+
+
+def encode(rows: Rows, tokenizer: PreTrainedTokenizerFast, family: FamilyName, s: int) -> Encoded:
+    """Tokenise rows, cutting texts at s tokens.
+
+    Encoders read the texts as the tokenizer joins them ([CLS] a [SEP] b [SEP]); the other families read the task's
+    template.
+    """
+    examples = rows.examples
+    if family == "encoder":
+        columns = [list(column) for column in zip(*(example.texts for example in examples), strict=True)]
+    else:
+        columns = [[rows.task.render(example) for example in examples]]
+    out = tokenizer(*columns, truncation=True, max_length=s, padding=False, return_attention_mask=False)
+    ids = [np.asarray(row, np.int32) for row in out["input_ids"]]
+    segments = [
+        np.fromiter((0 if part is None else part + 1 for part in encoding.sequence_ids), np.uint8, len(encoding.ids))
+        for encoding in out.encodings
+    ]
+    lengths = np.array([len(row) for row in ids])
+    return Encoded(
+        ids=np.concatenate(ids),
+        segments=np.concatenate(segments),
+        offsets=np.concatenate([[0], lengths.cumsum()]),
+        labels=np.array([example.label for example in examples]),
+        truncated=sum(bool(encoding.overflowing) for encoding in out.encodings),
+    )
+
+
+def collate(rows: Sequence[tuple[int, Encoded, int]], device: torch.device) -> Batch:
+    """Pad rows, each named by its slot, the set it is from and its place there, into one batch."""
+    spans = [(encoded, *encoded.offsets[i : i + 2]) for _, encoded, i in rows]
+    ids = pad_sequence([torch.from_numpy(encoded.ids[a:b]) for encoded, a, b in spans], batch_first=True)
+    segments = pad_sequence([torch.from_numpy(encoded.segments[a:b]) for encoded, a, b in spans], batch_first=True)
+    lengths = torch.tensor([b - a for _, a, b in spans])
+    return Batch(
+        ids=ids.long().to(device),
+        mask=(torch.arange(ids.shape[1]) < lengths[:, None]).to(device),
+        segments=segments.to(device),
+        labels=torch.tensor([int(encoded.labels[i]) for _, encoded, i in rows], device=device),
+        slot=torch.tensor([slot for slot, _, _ in rows], device=device),
+    )
+
+
+def chunks(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Group rows of similar length so that each group, padded to its longest, holds at most ``tokens`` tokens.
+
+    A row longer than that is a group of its own. Groups come shortest first.
+    """
+    groups: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if groups and (len(groups[-1]) + 1) * lengths[row] <= tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups

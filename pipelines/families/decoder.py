@@ -1,0 +1,56 @@
+"""Decoders (Llama and kin): prompt, text and label word in one sequence; the word gets no update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pipelines.backbone import Backbone
+from pipelines.encode import Batch
+from pipelines.families.base import Embed, SlotView, every_word, gold_words, scatter_scores, word_log_likelihood
+
+
+class Decoder:
+    """See `pipelines.families.base.Family`."""
+
+    def losses(self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView]) -> Tensor:
+        """Minus the mean log-likelihood per token of each row's label word."""
+        row = torch.arange(len(batch.slot), device=batch.slot.device)
+        return -self._word_likelihood(backbone, batch, embed, row, gold_words(batch, slots))
+
+    def scores(self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView]) -> Tensor:
+        """Mean log-likelihood per token of every label word."""
+        row, words, column = every_word(batch, slots)
+        values = self._word_likelihood(backbone, batch, embed, row, words)
+        return scatter_scores(values, row, column, len(batch.slot), slots)
+
+    def _word_likelihood(
+        self, backbone: Backbone, batch: Batch, embed: Embed, row: Tensor, words: Sequence[Tensor]
+    ) -> Tensor:
+        lengths = batch.mask.sum(1)[row]
+        sequences = [
+            torch.cat([batch.ids[n, :length], word.to(batch.ids.device)])
+            for n, length, word in zip(row.tolist(), lengths.tolist(), words, strict=True)
+        ]
+        ids = pad_sequence(sequences, batch_first=True)
+        total = torch.tensor([len(sequence) for sequence in sequences], device=ids.device)
+        place = torch.arange(ids.shape[1], device=ids.device)
+        mask, text = place < total[:, None], place < lengths[:, None]
+        inputs = embed(backbone.word_embeddings(ids), mask, batch.slot[row], text)
+        T = max(len(word) for word in words)
+        word_place = lengths[:, None] + torch.arange(T, device=ids.device)
+        real = word_place < total[:, None]
+        word_place = torch.where(real, word_place, lengths[:, None])
+        hidden = backbone.model.get_decoder()(
+            inputs_embeds=inputs.embeddings.to(backbone.dtype),
+            attention_mask=inputs.mask.long(),
+            position_ids=inputs.positions,
+            use_cache=False,
+        ).last_hidden_state
+        # the token before predicts; only those rows go through the output matrix
+        before = (inputs.prompt_length + word_place - 1)[..., None].expand(-1, -1, hidden.shape[-1])
+        logits = backbone.model.get_output_embeddings()(hidden.gather(1, before))
+        return word_log_likelihood(logits, ids.gather(1, word_place), real)

@@ -1,0 +1,53 @@
+"""Successive halving inside a pack: at each rung the weaker half of the configurations is dropped.
+
+Slots of one configuration (its seeds) stay together and are judged by their mean. Jamieson & Talwalkar, 2016,
+https://arxiv.org/abs/1502.07943.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.slot import Slot
+
+
+@dataclass(frozen=True)
+class Halving:
+    """When to drop.
+
+    Attributes:
+        rungs: Steps after which the weaker half of a pack's configurations is dropped; empty for never.
+    """
+
+    rungs: tuple[int, ...] = ()
+
+    @classmethod
+    def over(cls, steps: int, eval_every: int) -> Halving:
+        """Rungs at a quarter and a half of the steps, moved to the evaluation that follows."""
+        marks = (-(-steps // (4 * eval_every)) * eval_every, -(-steps // (2 * eval_every)) * eval_every)
+        return cls(tuple(sorted({mark for mark in marks if 0 < mark < steps})))
+
+    def drop(self, slots: Sequence[Slot], step: int) -> list[Slot]:
+        """Mark the slots that do not survive a rung as dropped, and return them; none between rungs.
+
+        A configuration that diverged on one of its seeds, or has finished, takes no part.
+        """
+        if step not in self.rungs:
+            return []
+        by_config: dict[int, list[Slot]] = defaultdict(list)
+        for slot in slots:
+            by_config[slot.spec.config].append(slot)
+        judged = {
+            config: sum(slot.best.quality.objective for slot in group if slot.best) / len(group)
+            for config, group in by_config.items()
+            if all(slot.status in ("training", "finished") for slot in group)
+            and any(slot.status == "training" for slot in group)
+        }
+        ranked = sorted(judged, key=lambda config: (-judged[config], config))
+        weak = [slot for config in ranked[-(-len(ranked) // 2) :] for slot in by_config[config]]
+        dropped = [slot for slot in weak if slot.status == "training"]
+        for slot in dropped:
+            slot.status = "dropped"
+        return dropped

@@ -1,0 +1,1 @@
+"""Input-level methods: each is its tensors and its function from token embeddings to input embeddings."""

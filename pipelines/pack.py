@@ -1,0 +1,127 @@
+"""A pack: slots trained together in one forward and backward pass of one backbone.
+
+A step draws each slot's batch, puts all rows together, sorts them by length and cuts them into chunks of a bounded
+number of tokens; a chunk holds rows of any slots. The losses are means over each slot's rows, summed over slots, so
+every slot gets the gradient it would get alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipelines.backbone import Backbone
+from pipelines.encode import Encoded, chunks, collate
+from pipelines.families import FAMILIES, Embed, SlotView
+from pipelines.methods.dept import Inputs, input_embeddings
+from pipelines.slot import Quality, Slot
+from tasks import score
+
+CHUNK_TOKENS = {"cpu": 4096, "cuda": 65536}
+
+
+class Pack:
+    """Trains slots together.
+
+    Args:
+        backbone: Frozen.
+        slots: To be trained; they need not have anything in common but the backbone.
+        chunk_tokens: Tokens in one forward pass at most; by default what suits the device.
+    """
+
+    def __init__(self, backbone: Backbone, slots: Sequence[Slot], chunk_tokens: int | None = None) -> None:
+        for slot in slots:
+            backbone.info.check_length(slot.spec.m, slot.spec.s)
+        self.backbone = backbone
+        self.slots = list(slots)
+        self.family = FAMILIES[backbone.info.family]
+        self.chunk_tokens = chunk_tokens or CHUNK_TOKENS[backbone.device.type]
+
+    @property
+    def training(self) -> list[Slot]:
+        """The slots that still train."""
+        return [slot for slot in self.slots if slot.status == "training"]
+
+    def step(self) -> list[Slot]:
+        """One optimiser step of every slot that still trains.
+
+        Returns:
+            The slots that were then evaluated on dev, because an evaluation of theirs or their last step was due.
+        """
+        slots = self.training
+        self._update(slots)
+        due = [slot for slot in slots if slot.due]
+        self.judge(due)
+        return due
+
+    def judge(self, slots: Sequence[Slot]) -> None:
+        """Evaluate slots on dev and let each decide whether to go on."""
+        for slot, scores in zip(slots, self.scores(slots, [slot.data.dev for slot in slots]), strict=True):
+            slot.judge(quality(slot, scores, slot.data.dev))
+
+    def _update(self, slots: Sequence[Slot]) -> None:
+        rows = [(k, slot.data.train, i) for k, slot in enumerate(slots) for i in slot.next_rows()]
+        sizes = torch.tensor([k for k, _, _ in rows]).bincount(minlength=len(slots))
+        losses = torch.zeros(len(slots), dtype=torch.float64)
+        for chosen in chunks(self._lengths(slots, rows), self.chunk_tokens):
+            present, batch_rows = _renumber([rows[i] for i in chosen])
+            batch = collate(batch_rows, self.backbone.device)
+            here = [slots[k] for k in present]
+            row_losses = self.family.losses(self.backbone, batch, self._embed(here), self._views(here))
+            weights = (1 / sizes[present].to(row_losses))[batch.slot]
+            weighted = row_losses * weights
+            weighted.sum().backward()
+            owner = torch.tensor(present)[batch.slot.cpu()]
+            losses.index_add_(0, owner, weighted.detach().cpu().double())
+        for slot, loss in zip(slots, losses.tolist(), strict=True):
+            slot.update(loss)
+
+    @torch.no_grad()
+    def scores(self, slots: Sequence[Slot], sets: Sequence[Encoded]) -> list[Tensor]:
+        """Class scores of each slot for each row of its set: ``(rows, classes)`` tensors on the CPU."""
+        rows = [(k, encoded, i) for k, encoded in enumerate(sets) for i in range(len(encoded))]
+        out = [torch.empty(len(e), slot.data.classes) for slot, e in zip(slots, sets, strict=True)]
+        for chosen in chunks(self._lengths(slots, rows), 2 * self.chunk_tokens):
+            present, batch_rows = _renumber([rows[i] for i in chosen])
+            here = [slots[k] for k in present]
+            batch = collate(batch_rows, self.backbone.device)
+            values = self.family.scores(self.backbone, batch, self._embed(here), self._views(here)).float().cpu()
+            for (k, _, i), value in zip((rows[j] for j in chosen), values, strict=True):
+                out[k][i] = value[: out[k].shape[1]]
+        return out
+
+    def _lengths(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[int]:
+        lengths = {id(encoded): encoded.lengths.tolist() for _, encoded, _ in rows}
+        return [slots[k].spec.m + lengths[id(encoded)][i] for k, encoded, i in rows]
+
+    def _embed(self, slots: Sequence[Slot]) -> Embed:
+        factors = [slot.factors for slot in slots]
+
+        def embed(tokens: Tensor, mask: Tensor, slot_of_row: Tensor, text: Tensor | None = None) -> Inputs:
+            return input_embeddings(tokens.to(factors[0].prompt.dtype), mask, factors, slot_of_row, text)
+
+        return embed
+
+    @staticmethod
+    def _views(slots: Sequence[Slot]) -> list[SlotView]:
+        return [
+            SlotView(s.data.classes, s.head, [torch.tensor(word, dtype=torch.long) for word in s.data.words])
+            for s in slots
+        ]
+
+
+def quality(slot: Slot, scores: Tensor, rows: Encoded) -> Quality:
+    """The metric and the mean log-likelihood of the right classes."""
+    labels = torch.from_numpy(rows.labels)
+    likelihood = scores.double().log_softmax(-1)[torch.arange(len(labels)), labels].mean()
+    values = score(slot.data.metric, scores.argmax(-1).tolist(), labels.tolist(), slot.data.classes)
+    return Quality(values[slot.data.metric], float(likelihood))
+
+
+def _renumber(rows: Sequence[tuple[int, Encoded, int]]) -> tuple[list[int], list[tuple[int, Encoded, int]]]:
+    """The slots that occur, and the rows with slots counted among those alone."""
+    present = sorted({k for k, _, _ in rows})
+    place = {k: n for n, k in enumerate(present)}
+    return present, [(place[k], encoded, i) for k, encoded, i in rows]

@@ -1,0 +1,167 @@
+"""A pack from start to end: trains to the next evaluation, drops the weak, reports every slot."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pipelines.backbone import Backbone
+from pipelines.encode import Encoded
+from pipelines.halving import Halving
+from pipelines.pack import Pack, quality
+from pipelines.slot import Quality, Slot, SlotData, SlotSpec, Status
+from pipelines.start import start_tensors
+from prompts_store import Artifact
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all packs of a command share; shipped to each worker once.
+
+    Attributes:
+        backbone: Name or folder of the backbone.
+        fingerprint: The backbone's, as the driver found it.
+        data: Data sets by name.
+        starts: Artifacts by reference.
+        halving: When packs of a search drop their weaker half; packs that are kept never do.
+        dtype: What the backbone computes in, e.g. ``bfloat16``; None to choose by the device.
+    """
+
+    backbone: str
+    fingerprint: str
+    data: Mapping[str, SlotData]
+    starts: Mapping[str, Artifact] = field(default_factory=dict)
+    halving: Halving = Halving()
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Final:
+    """What a finished slot leaves behind.
+
+    Attributes:
+        tensors: The best checkpoint by dev, float32, on the CPU.
+        test: Quality on the test rows, if there are any.
+    """
+
+    tensors: Mapping[str, Tensor]
+    test: Quality | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a slot stands after an evaluation.
+
+    Attributes:
+        spec: The slot.
+        step: Steps done.
+        status: Whether it goes on, and if not why.
+        loss: Of the last step; NaN before the first.
+        dev: Quality now; None if it diverged before this evaluation.
+        best: Quality of the best checkpoint so far.
+        best_step: Where that was.
+        final: Set once, when the slot has finished and the pack was asked for results.
+    """
+
+    spec: SlotSpec
+    step: int
+    status: Status
+    loss: float
+    dev: Quality | None
+    best: Quality | None
+    best_step: int
+    final: Final | None = None
+
+
+class PackRun:
+    """Runs one pack.
+
+    Args:
+        backbone: Frozen.
+        specs: The slots.
+        job: What they refer to.
+        keep: Whether finished slots are tested and their tensors handed out.
+    """
+
+    def __init__(self, backbone: Backbone, specs: Sequence[SlotSpec], job: Job, *, keep: bool) -> None:
+        self.job = job
+        self.keep = keep
+        slots = []
+        for spec in specs:
+            data = job.data[spec.data]
+            tensors = start_tensors(spec, data, backbone, job.starts.get(spec.start))
+            slots.append(Slot(spec, data, tensors, backbone.device))
+        self.pack = Pack(backbone, slots)
+        self._reported: set[str] = set()
+        self._started = False
+
+    @property
+    def done(self) -> bool:
+        """Whether every slot has been reported for the last time."""
+        return len(self._reported) == len(self.pack.slots)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all slots so far."""
+        return sum(slot.step for slot in self.pack.slots)
+
+    def advance(self, seconds: float = math.inf) -> list[Report]:
+        """Train to the next evaluation and report the slots, or return nothing if that takes longer than ``seconds``.
+
+        The first call only evaluates the starts. How often a caller looks changes no number.
+        """
+        slots = [slot for slot in self.pack.slots if slot.spec.key not in self._reported]
+        if not self._started:
+            self._started = True
+            self.pack.judge(slots)
+        elif not self._train(time.monotonic() + seconds):
+            return []
+        _stop_siblings(slots)
+        if not self.keep:
+            self.job.halving.drop(slots, max(slot.step for slot in slots))
+        reports = [self._report(slot) for slot in slots]
+        self._reported |= {report.spec.key for report in reports if report.status != "training"}
+        return reports
+
+    def _train(self, deadline: float) -> bool:
+        """Step until slots were evaluated or diverged (True), or until the deadline (False)."""
+        training = self.pack.training
+        while not self.pack.step() and all(slot.status == "training" for slot in training):
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def _report(self, slot: Slot) -> Report:
+        best = slot.best
+        return Report(
+            spec=slot.spec,
+            step=slot.step,
+            status=slot.status,
+            loss=slot.loss,
+            dev=slot.dev if slot.status != "diverged" else None,
+            best=best.quality if best else None,
+            best_step=best.step if best else 0,
+            final=self._final(slot) if self.keep and slot.status == "finished" else None,
+        )
+
+    def _final(self, slot: Slot) -> Final:
+        slot.restore_best()
+        tensors = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in slot.params.items()}
+        test: Encoded | None = slot.data.test
+        if test is None:
+            return Final(tensors, None)
+        (scores,) = self.pack.scores([slot], [test])
+        return Final(tensors, quality(slot, scores, test))
+
+
+def _stop_siblings(slots: Sequence[Slot]) -> None:
+    """A configuration that diverged on one seed has failed: its other seeds need not go on."""
+    failed = {slot.spec.config for slot in slots if slot.status == "diverged"}
+    for slot in slots:
+        if slot.spec.config in failed and slot.status == "training":
+            slot.status = "dropped"

@@ -1,0 +1,237 @@
+"""A slot: one configuration being trained, with its own optimiser, schedule, batches and best checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines.encode import Encoded
+from pipelines.methods.dept import Factors
+
+Status = Literal["training", "finished", "dropped", "diverged"]
+FACTOR_NAMES = ("prompt", "A", "B")
+
+
+@dataclass(frozen=True)
+class SlotSpec:
+    """Everything about a slot that is not a tensor; plain values, so that it travels and is logged as it is.
+
+    Attributes:
+        key: Unique within a command, stable over retries.
+        config: Slots of one configuration (its seeds) share this number and are judged together.
+        task: Name of the task.
+        data: Which of the command's data sets its rows are from.
+        start: ``scratch`` or the reference of a stored artifact.
+        m: Prompt rows.
+        r: Rank of the update.
+        s: Text positions with an update; texts are cut there.
+        gamma: Scale of A·B.
+        alpha1: Learning rate of the prompt (absolute).
+        alpha2: Learning rate of A and B (absolute).
+        head_lr: Learning rate of an encoder's classification head.
+        steps: Optimiser steps; 0 evaluates the start as it is.
+        batch: Rows a step.
+        eval_every: Steps between evaluations on dev.
+        patience: Evaluations without improvement on dev after which training stops; 0 for never.
+        warmup: Share of the steps over which the rates rise from 0.
+        clip: Largest norm of the slot's gradient.
+        seed: Seed of the start, the batches and everything else drawn.
+    """
+
+    key: str
+    config: int
+    task: str
+    data: str
+    start: str
+    m: int
+    r: int
+    s: int
+    gamma: float
+    alpha1: float
+    alpha2: float
+    head_lr: float
+    steps: int
+    batch: int
+    eval_every: int
+    seed: int
+    patience: int = 0
+    warmup: float = 0.1
+    clip: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SlotData:
+    """The rows of a slot and how its classes are read.
+
+    Attributes:
+        train: Rows to learn from.
+        dev: Rows that choose the checkpoint and the configuration.
+        labels: Names of the classes, in the order of their ids.
+        metric: Name of the task's metric.
+        segments: Texts in a row: 1 or 2.
+        words: Token ids of each class's label word; empty for encoders.
+        test: Rows nothing is chosen on, or None while searching.
+    """
+
+    train: Encoded
+    dev: Encoded
+    labels: tuple[str, ...]
+    metric: str
+    segments: int
+    words: tuple[tuple[int, ...], ...] = ()
+    test: Encoded | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, order=True)
+class Quality:
+    """How good a checkpoint is on dev: the metric first, then the mean log-likelihood of the right classes.
+
+    Sixteen dev rows tie often on the metric; the likelihood breaks the ties.
+    """
+
+    score: float
+    log_likelihood: float
+
+    @property
+    def objective(self) -> float:
+        """Both in one number, for a search: the metric plus a thousandth of the classes' geometric-mean probability.
+
+        The second term is below 0.001, less than one row of any dev set that ties.
+        """
+        return self.score + 1e-3 * math.exp(self.log_likelihood)
+
+
+@dataclass
+class Best:
+    """The best checkpoint so far: a slot's few tensors, never the backbone."""
+
+    step: int
+    quality: Quality
+    tensors: dict[str, Tensor]
+
+
+class Slot:
+    """State of one configuration in training.
+
+    Args:
+        spec: What to train.
+        data: On what.
+        tensors: Where to start: ``prompt``, ``A``, ``B`` and, for encoders, ``head.*``.
+        device: Where the tensors live.
+        dtype: float32; tests of exactness use float64.
+    """
+
+    def __init__(
+        self,
+        spec: SlotSpec,
+        data: SlotData,
+        tensors: Mapping[str, Tensor],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.spec = spec
+        self.data = data
+        self.params = {
+            name: tensor.detach().to(device, dtype, copy=True).requires_grad_() for name, tensor in tensors.items()
+        }
+        groups = [(["prompt"], spec.alpha1), (["A", "B"], spec.alpha2), (self._head_names(), spec.head_lr)]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": [self.params[n] for n in names], "lr": lr, "peak": lr} for names, lr in groups if names],
+            weight_decay=0.0,  # has no effect in the released code, whatever it is given
+        )
+        self.step = 0
+        self.status: Status = "training"
+        self.dev: Quality | None = None
+        self.best: Best | None = None
+        self.stale = 0
+        self.loss = math.nan
+        self._batches = batches(len(data.train), spec.batch, spec.seed)
+
+    def _head_names(self) -> list[str]:
+        return [name for name in self.params if name not in FACTOR_NAMES]
+
+    @property
+    def factors(self) -> Factors:
+        """The input-level tensors."""
+        p = self.params
+        return Factors(p["prompt"], p["A"], p["B"], self.spec.gamma)
+
+    @property
+    def head(self) -> dict[str, Tensor]:
+        """The classification head; empty for families without."""
+        return {name.removeprefix("head."): self.params[name] for name in self._head_names()}
+
+    def next_rows(self) -> Sequence[int]:
+        """The training rows of the next step."""
+        return next(self._batches)
+
+    def update(self, loss: float) -> None:
+        """One optimiser step on the gradients at hand; a loss or gradient that is not finite ends the slot."""
+        self.loss = loss
+        parameters = list(self.params.values())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.spec.clip)
+        if not (math.isfinite(loss) and bool(norm.isfinite())):
+            self.status = "diverged"
+            self.optimizer.zero_grad(set_to_none=True)
+            return
+        factor = schedule(self.step, self.spec.steps, self.spec.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    @property
+    def due(self) -> bool:
+        """Whether the slot is to be evaluated on dev now."""
+        at_evaluation = self.step % self.spec.eval_every == 0 or self.step >= self.spec.steps
+        return self.status == "training" and at_evaluation
+
+    def judge(self, quality: Quality) -> None:
+        """Take note of an evaluation on dev; keep the tensors if it is the best so far, and see whether to go on."""
+        self.dev = quality
+        if self.best is None or quality > self.best.quality:
+            self.best = Best(self.step, quality, {n: p.detach().clone() for n, p in self.params.items()})
+            self.stale = 0
+        else:
+            self.stale += 1
+        if self.step >= self.spec.steps or (self.spec.patience and self.stale >= self.spec.patience):
+            self.status = "finished"
+
+    def restore_best(self) -> None:
+        """Put the best checkpoint back into place."""
+        assert self.best is not None
+        with torch.no_grad():
+            for name, tensor in self.best.tensors.items():
+                self.params[name].copy_(tensor)
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up over the first share of the steps, then linear decay to zero; between 0 and 1."""
+    rise = max(1, round(steps * warmup))
+    return min((step + 1) / rise, (steps - step) / max(1, steps - rise + 1))
+
+
+def batches(rows: int, batch: int, seed: int) -> Any:
+    """Row numbers of one batch after another: epoch after epoch in a fresh order, the last short batch left out."""
+    rng = np.random.default_rng(seed)
+    batch = min(batch, rows)
+    while True:
+        order = rng.permutation(rows)
+        for first in range(0, rows - batch + 1, batch):
+            yield order[first : first + batch].tolist()

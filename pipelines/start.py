@@ -1,0 +1,64 @@
+"""Where a slot's tensors come from: fresh ones, or a stored artifact made to fit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pipelines import heads
+from pipelines.backbone import Backbone
+from pipelines.methods.dept import initial_factors
+from pipelines.resize import match_labels, remap_output_rows, resize_factors
+from pipelines.slot import SlotData, SlotSpec
+from prompts_store import Artifact
+
+SCRATCH = "scratch"
+
+
+def start_tensors(
+    spec: SlotSpec, data: SlotData, backbone: Backbone, artifact: Artifact | None = None
+) -> dict[str, Tensor]:
+    """The tensors a slot starts from, float32 on the CPU, drawn by the slot's seed where they are drawn.
+
+    An artifact of other (m, r, s) is resized. An encoder's head keeps its hidden layer where the artifact's takes the
+    same features, and its output rows go to the target's classes by name; what finds no match starts fresh.
+    """
+    generator = torch.Generator().manual_seed(spec.seed)
+    fresh = initial_factors(
+        spec.m, spec.r, spec.s, gamma=spec.gamma, vocabulary=backbone.vocabulary, generator=generator
+    )
+    tensors = {"prompt": fresh.prompt, "A": fresh.A, "B": fresh.B}
+    if artifact is not None:
+        prompt, A, B = resize_factors(
+            *(artifact.tensors[name] for name in ("prompt", "A", "B")),
+            artifact.card.gamma,
+            m=spec.m,
+            r=spec.r,
+            s=spec.s,
+            new_gamma=spec.gamma,
+            fresh_prompt_rows=fresh.prompt,
+            generator=generator,
+        )
+        tensors = {"prompt": prompt, "A": A, "B": B}
+    if backbone.info.family == "encoder":
+        head = heads.initial_head(backbone.info.d, data.segments, data.classes, generator)
+        if artifact is not None:
+            head = _transferred_head(head, artifact, data, generator)
+        tensors |= {f"head.{name}": tensor for name, tensor in head.items()}
+    return tensors
+
+
+def _transferred_head(
+    fresh: dict[str, Tensor], artifact: Artifact, data: SlotData, generator: torch.Generator
+) -> dict[str, Tensor]:
+    stored = artifact.head
+    if not stored or stored["hidden.weight"].shape != fresh["hidden.weight"].shape:
+        return fresh
+    mapping = match_labels(artifact.card.labels, data.labels)
+    weight, bias = remap_output_rows(stored["output.weight"], stored["output.bias"], mapping, data.classes, generator)
+    return {
+        "hidden.weight": stored["hidden.weight"],
+        "hidden.bias": stored["hidden.bias"],
+        "output.weight": weight,
+        "output.bias": bias,
+    }
