@@ -73,6 +73,49 @@ def pretrain_source(
     command(settings, _console())
 
 
+@app.command()
+def fewshot(
+    target: Annotated[str, typer.Option(help="The target task.")],
+    k: Annotated[int, typer.Option(help="Labelled training rows in total.")],
+    per_class: Annotated[bool, typer.Option("--per-class", help="Read k as rows per class.")] = False,
+    dev: Annotated[str, typer.Option(help="Rows to choose by: 'k' as many again, or 'full' for all the rest.")] = "k",
+    start: Annotated[
+        str, typer.Option("--from", help="'auto' (scratch and all stored sources), 'scratch', or a stored source.")
+    ] = "auto",
+    trials: Annotated[int, typer.Option(help="Configurations to search over.")] = 12,
+    seeds: Annotated[int, typer.Option(help="Draws of k rows that each configuration is judged on.")] = 3,
+    data: Annotated[Optional[str], DATA] = None,
+    backbone: Annotated[str, BACKBONE] = "minilm",
+    steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 80,
+    eval_every: Annotated[int, EVAL_EVERY] = 10,
+    batch: Annotated[int, BATCH] = 32,
+    patience: Annotated[int, PATIENCE] = 0,
+    halving: Annotated[bool, typer.Option(help="Drop the weaker half at a quarter and a half of the steps.")] = True,
+    pack: Annotated[int, typer.Option(help="Configurations that train together in one pass.")] = 4,
+    m: Annotated[Optional[int], PROMPT_ROWS] = None,
+    r: Annotated[Optional[int], RANK] = None,
+    budget: Annotated[Optional[int], BUDGET] = None,
+    max_length: Annotated[int, MAX_LENGTH] = 256,
+    alpha1: Annotated[Optional[float], ALPHA1] = None,
+    alpha2: Annotated[Optional[float], ALPHA2] = None,
+    seed: Annotated[int, SEED] = 0,
+    dtype: Annotated[Optional[str], DTYPE] = None,
+    workers: Annotated[Optional[int], WORKERS] = None,
+    ray_address: Annotated[Optional[str], RAY_ADDRESS] = None,
+) -> None:
+    """Search for the best way to learn a target from k rows, test it, and store it."""
+    from orchestrator.commands.fewshot import fewshot as command
+    from orchestrator.settings import FewshotSettings
+
+    settings = FewshotSettings(
+        target=target, k=k, per_class=per_class, dev=dev, start=start, trials=trials, seeds=seeds, halving=halving,
+        configs_per_pack=pack, data=data, backbone=backbone, steps=steps, eval_every=eval_every, batch=batch,
+        patience=patience, m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed,
+        dtype=dtype, workers=workers, ray_address=ray_address,
+    )  # fmt: skip
+    command(settings, _console())
+
+
 def _console() -> Console:
     from rich.console import Console
 

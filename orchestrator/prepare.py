@@ -90,7 +90,9 @@ class Preparer:
         if leaks := find_leaks(train.examples, test.examples):
             notes.append(f"{len(leaks)} of {len(train)} training rows of {task.name} also stand in its test split")
         if encoded.truncated:
-            notes.append(f"{encoded.truncated} of {len(train)} training rows of {task.name} were cut to {self.s} tokens")
+            notes.append(
+                f"{encoded.truncated} of {len(train)} training rows of {task.name} were cut to {self.s} tokens"
+            )
         digest = ":".join(rows.digest[:16] for rows in (train, dev, test))
         return Prepared(task, data, digest, tuple(notes))
 

@@ -17,6 +17,7 @@ from orchestrator import __version__
 from prompts_store import PromptStore
 
 KIND, STATE, REASON, ROLE = "orchestrator.kind", "orchestrator.state", "orchestrator.reason", "orchestrator.role"
+BY_SEED = "test_score_by_seed"
 PARENT = "mlflow.parentRunId"
 
 _STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -78,11 +79,13 @@ class Recorder:
             self._logged.add((config, step))
             self._log(self._runs[config], [(key, value, step) for key, value in values.items()])
 
-    def summarise(self, config: int | None, values: Mapping[str, float], series: Mapping[str, list[float]]) -> None:
-        """Log final metrics of a configuration (None: of the parent), and metrics with one value per seed."""
+    def summarise(
+        self, config: int, values: Mapping[str, float], series: Mapping[str, Mapping[int, float]] | None = None
+    ) -> None:
+        """Log final metrics of a configuration, and metrics with one value per seed (the seed is the step)."""
         points = [(key, value, 0) for key, value in values.items()]
-        points += [(key, value, i) for key, many in series.items() for i, value in enumerate(many)]
-        self._log(self.parent if config is None else self._runs[config], points)
+        points += [(key, value, seed) for key, many in (series or {}).items() for seed, value in many.items()]
+        self._log(self._runs[config], points)
 
     def tag(self, config: int | None, key: str, value: object) -> None:
         """Tag a configuration's run (None: the parent)."""

@@ -100,7 +100,7 @@ class SourcePlanner(RecordedPlanner):
         self.recorder.tag(outcome.config, "prompt", stored.ref)
         (test,) = outcome.test_scores
         self.recorder.summarise(
-            outcome.config, {"test_score": test, "best_dev_score": outcome.dev_score, "best_step": report.best_step}, {}
+            outcome.config, {"test_score": test, "best_dev_score": outcome.dev_score, "best_step": report.best_step}
         )
         self.recorder.finish(outcome.config, "finished")
         self.live.say(f"stored {stored.ref}: {prepared.data.metric} {test:.1%} on test, {outcome.dev_score:.1%} on dev")

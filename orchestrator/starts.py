@@ -1,0 +1,81 @@
+"""Which stored sources a target may start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.settings import AUTO, SCRATCH
+from orchestrator.setup import Setup
+from pipelines.resize import match_labels
+from prompts_store import Artifact, StoredPrompt, StoreError
+from tasks import Task
+
+SAMPLE = "sample."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A stored source, loaded and verified.
+
+    Attributes:
+        stored: Its version in the registry.
+        artifact: Its tensors and card.
+        labels: Target class -> source class, for the target's classes that the source knows by name.
+        zero_shot: Whether it can classify the target as it is.
+    """
+
+    stored: StoredPrompt
+    artifact: Artifact
+    labels: Mapping[int, int]
+    zero_shot: bool
+
+
+def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
+    """The sources for ``--from``: all compatible ones for ``auto``, the named one, or none for ``scratch``.
+
+    For ``auto`` the best version of each task, except the target's own (its training rows would be in it), and never
+    real sources for a sample target or the reverse. Sources that know all the target's labels come first, then the
+    better ones.
+
+    Raises:
+        StoreError: If the named one does not exist or was learned on another backbone.
+    """
+    fingerprint = setup.info.fingerprint
+    if start == SCRATCH:
+        return []
+    if start == AUTO:
+        found = [
+            stored
+            for stored in setup.store.find(method="dept", backbone_fingerprint=fingerprint, k=None)
+            if "best" in stored.aliases
+            and stored.task != target.name
+            and stored.task.startswith(SAMPLE) == target.name.startswith(SAMPLE)
+        ]
+    else:
+        found = [_named(setup, target, start)]
+    sources = [_load(setup, stored, target) for stored in found]
+    return sorted(sources, key=lambda s: (not s.zero_shot, -len(s.labels), -s.stored.dev_score, s.stored.ref))
+
+
+def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
+    """What a user means by a name: of sample data where the target is, and of this backbone."""
+    names = [start]
+    if target.name.startswith(SAMPLE) and not start.startswith(SAMPLE):
+        names.insert(0, SAMPLE + start)
+    last: StoreError | None = None
+    for name in names:
+        try:
+            return setup.store.resolve(name, method="dept", backbone_fingerprint=setup.info.fingerprint)
+        except StoreError as error:
+            last = error
+    assert last is not None
+    raise last
+
+
+def _load(setup: Setup, stored: StoredPrompt, target: Task) -> Source:
+    artifact = setup.store.get(stored.ref)
+    labels = match_labels(artifact.card.labels, target.labels)
+    # a text-to-text backbone scores any label word; an encoder's head knows its own classes alone
+    zero_shot = setup.info.family != "encoder" or len(labels) == len(target.labels)
+    return Source(stored, artifact, labels, zero_shot)
