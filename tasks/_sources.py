@@ -74,7 +74,9 @@ class FolderSource(DataSource):
                 f"folder {str(self.folder)!r} has no task {task.name!r}{did_you_mean(task.name, known)}:"
                 f" it has {', '.join(known) or 'no folders'}; expected {task.name}/train.jsonl"
             )
-        return tuple(split for split in SPLITS if self.file(task, split))
+        files = {path: split for split in reversed(SPLITS) if (path := self.file(task, split))}
+        # one file for two splits is the first of them: test.jsonl that serves as validation is no test split
+        return tuple(split for split in SPLITS if split in files.values())
 
     def load(self, task: Task, split: str) -> Rows:
         """Read the rows of a split from its file."""

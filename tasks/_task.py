@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks._errors import TaskError
 
@@ -41,7 +41,7 @@ class HubSource:
     """A data set on the Hugging Face hub: ``path``, configuration ``name``, ``revision``, our split -> its split."""
 
     path: str
-    splits: Mapping[str, str]
+    splits: Mapping[str, str] = field(hash=False)
     name: str | None = None
     revision: str | None = None
 
@@ -51,11 +51,6 @@ class HubSource:
             raise TaskError(f"hub.splits has {unknown[0]!r}: the splits are called {', '.join(SPLITS)}")
         if "train" not in self.splits or "validation" not in self.splits:
             raise TaskError(f"hub.splits must name 'train' and 'validation', got {sorted(self.splits)}")
-        object.__setattr__(self, "splits", MappingProxyType(dict(self.splits)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # a mapping proxy cannot be pickled, and tasks travel to workers
-        return (HubSource, (self.path, dict(self.splits), self.name, self.revision))
 
 
 @dataclass(frozen=True)
@@ -91,8 +86,8 @@ class Task:
     template: str
     metric: str
     label_field: str = "label"
-    label_aliases: Mapping[str, str] = field(default_factory=dict)
-    compose: Mapping[str, str] = field(default_factory=dict)
+    label_aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    compose: Mapping[str, str] = field(default_factory=dict, hash=False)
     drop_unlabelled: bool = False
     max_length: int = 256
     hub: HubSource | None = None

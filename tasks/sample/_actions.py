@@ -1,16 +1,17 @@
 """What people do to things: verbs with synonyms and opposites, and things with synonyms and more general words.
 
 Format: a line ``verbs ; opposite verbs`` and, indented under it, the things they fit. A verb is given as base and past
-form, with hyphens inside verbs of several words; ``/`` parts synonyms and things; ``a = b > c`` is a thing, another word
-for it, and a more general one. What held-out rows are made of shares no verb with what training rows are made of, but
-for a few among the opposites. ``DISCOURSE`` is for the training rows of sample.cb.
+form, with hyphens inside verbs of several words; ``/`` parts synonyms and things; ``a = b > c`` is a thing, another
+word for it, and a more general one. What held-out rows are made of shares no verb with what training rows are made of,
+but for a few among the opposites. ``DISCOURSE`` is for the training rows of sample.cb.
 """
 
 TRAIN = """
 repair repaired / fix fixed / mend mended ; break broke / damage damaged
     the radio > the device / the bicycle = the bike > the vehicle / the shoes > the footwear / the sink
 buy bought / purchase purchased ; sell sold
-    the violin = the fiddle > the instrument / the sofa = the couch > the furniture / the apples > the fruit / the ring > the jewellery
+    the violin = the fiddle > the instrument / the sofa = the couch > the furniture / the apples > the fruit / \
+the ring > the jewellery
 win won ; lose lost
     the chess match > the contest / the song contest > the competition / the gold medal > the prize / the lottery
 open opened ; close closed / shut shut
@@ -26,7 +27,8 @@ build built / construct constructed ; tear-down tore-down / demolish demolished
 clean cleaned / wash washed ; dirty dirtied / stain stained
     the car > the vehicle / the dishes = the plates / the kitchen floor / the shirts > the clothes
 help helped / assist assisted ; ignore ignored
-    the lost tourist > the stranger / the injured boy = the injured child / the new pupil = the new student / the blind man
+    the lost tourist > the stranger / the injured boy = the injured child / the new pupil = the new student / \
+the blind man
 praise praised ; criticise criticised / blame blamed
     the cook = the chef / the choir > the singers / the new law / the proposal
 arrest arrested / catch caught ; release released / set-free set-free

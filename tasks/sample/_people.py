@@ -1,8 +1,8 @@
 """What can be said of people: groups of incompatible facts with paraphrases, in three banks that share no wording.
 
-Format: blank lines part the aspects; each line of an aspect is one value, incompatible with its other lines; ``/`` parts
-paraphrases, ``>`` the more general wordings that the value entails; ``~`` stands for "his" or "her". Lines that begin
-with ``#`` name a theme: facts of different themes say nothing about each other.
+Format: blank lines part the aspects; each line of an aspect is one value, and its first line excludes the others; ``/``
+parts paraphrases, ``>`` the more general wordings that the value entails; ``~`` stands for "his" or "her". Lines that
+begin with ``#`` name a theme: facts of different themes say nothing about each other.
 """
 
 TRAIN = """
