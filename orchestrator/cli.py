@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,22 +43,22 @@ RAY_ADDRESS = typer.Option(help="A Ray cluster: 'auto', host:port or ray://host:
 @app.command("pretrain-source")
 def pretrain_source(
     tasks: Annotated[str, typer.Option(help="Source tasks, separated by commas.")],
-    data: Annotated[Optional[str], DATA] = None,
+    data: Annotated[str | None, DATA] = None,
     backbone: Annotated[str, BACKBONE] = "minilm",
     steps: Annotated[int, typer.Option(help="Optimiser steps for each task.")] = 700,
     eval_every: Annotated[int, EVAL_EVERY] = 100,
     batch: Annotated[int, BATCH] = 32,
     patience: Annotated[int, PATIENCE] = 0,
-    m: Annotated[Optional[int], PROMPT_ROWS] = None,
-    r: Annotated[Optional[int], RANK] = None,
-    budget: Annotated[Optional[int], BUDGET] = None,
+    m: Annotated[int | None, PROMPT_ROWS] = None,
+    r: Annotated[int | None, RANK] = None,
+    budget: Annotated[int | None, BUDGET] = None,
     max_length: Annotated[int, MAX_LENGTH] = 256,
-    alpha1: Annotated[Optional[float], ALPHA1] = None,
-    alpha2: Annotated[Optional[float], ALPHA2] = None,
+    alpha1: Annotated[float | None, ALPHA1] = None,
+    alpha2: Annotated[float | None, ALPHA2] = None,
     seed: Annotated[int, SEED] = 0,
-    dtype: Annotated[Optional[str], DTYPE] = None,
-    workers: Annotated[Optional[int], WORKERS] = None,
-    ray_address: Annotated[Optional[str], RAY_ADDRESS] = None,
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, DTYPE] = None,
+    workers: Annotated[int | None, WORKERS] = None,
+    ray_address: Annotated[str | None, RAY_ADDRESS] = None,
 ) -> None:
     """Learn a prompt on each source task and store it."""
     from orchestrator.commands.pretrain_source import pretrain_source as command
@@ -78,13 +78,15 @@ def fewshot(
     target: Annotated[str, typer.Option(help="The target task.")],
     k: Annotated[int, typer.Option(help="Labelled training rows in total.")],
     per_class: Annotated[bool, typer.Option("--per-class", help="Read k as rows per class.")] = False,
-    dev: Annotated[str, typer.Option(help="Rows to choose by: 'k' as many again, or 'full' for all the rest.")] = "k",
+    dev: Annotated[
+        Literal["k", "full"], typer.Option(help="Rows to choose by: 'k' as many again, or 'full' for all the rest.")
+    ] = "k",
     start: Annotated[
         str, typer.Option("--from", help="'auto' (scratch and all stored sources), 'scratch', or a stored source.")
     ] = "auto",
     trials: Annotated[int, typer.Option(help="Configurations to search over.")] = 12,
     seeds: Annotated[int, typer.Option(help="Draws of k rows that each configuration is judged on.")] = 3,
-    data: Annotated[Optional[str], DATA] = None,
+    data: Annotated[str | None, DATA] = None,
     backbone: Annotated[str, BACKBONE] = "minilm",
     steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 80,
     eval_every: Annotated[int, EVAL_EVERY] = 10,
@@ -92,16 +94,16 @@ def fewshot(
     patience: Annotated[int, PATIENCE] = 0,
     halving: Annotated[bool, typer.Option(help="Drop the weaker half at a quarter and a half of the steps.")] = True,
     pack: Annotated[int, typer.Option(help="Configurations that train together in one pass.")] = 4,
-    m: Annotated[Optional[int], PROMPT_ROWS] = None,
-    r: Annotated[Optional[int], RANK] = None,
-    budget: Annotated[Optional[int], BUDGET] = None,
+    m: Annotated[int | None, PROMPT_ROWS] = None,
+    r: Annotated[int | None, RANK] = None,
+    budget: Annotated[int | None, BUDGET] = None,
     max_length: Annotated[int, MAX_LENGTH] = 256,
-    alpha1: Annotated[Optional[float], ALPHA1] = None,
-    alpha2: Annotated[Optional[float], ALPHA2] = None,
+    alpha1: Annotated[float | None, ALPHA1] = None,
+    alpha2: Annotated[float | None, ALPHA2] = None,
     seed: Annotated[int, SEED] = 0,
-    dtype: Annotated[Optional[str], DTYPE] = None,
-    workers: Annotated[Optional[int], WORKERS] = None,
-    ray_address: Annotated[Optional[str], RAY_ADDRESS] = None,
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, DTYPE] = None,
+    workers: Annotated[int | None, WORKERS] = None,
+    ray_address: Annotated[str | None, RAY_ADDRESS] = None,
 ) -> None:
     """Search for the best way to learn a target from k rows, test it, and store it."""
     from orchestrator.commands.fewshot import fewshot as command

@@ -72,7 +72,7 @@ class Pack:
             row_losses = self.family.losses(self.backbone, batch, self._embed(here), self._views(here))
             weights = (1 / sizes[present].to(row_losses))[batch.slot]
             weighted = row_losses * weights
-            weighted.sum().backward()
+            torch.autograd.backward(weighted.sum())
             owner = torch.tensor(present)[batch.slot.cpu()]
             losses.index_add_(0, owner, weighted.detach().cpu().double())
         for slot, loss in zip(slots, losses.tolist(), strict=True):

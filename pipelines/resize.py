@@ -142,11 +142,11 @@ def _normalised(label: str) -> str:
 @torch.no_grad()
 def remap_output_rows(
     weight: Tensor,
-    bias: Tensor | None,
+    bias: Tensor,
     mapping: Mapping[int, int],
     n_target: int,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor]:
     """The output layer of a head for a target's labels: matched rows copied, the others fresh.
 
     A fresh row starts as nn.Linear starts, uniform in ±1/sqrt(width), and its bias too: its logit is near 0 beside the
@@ -154,28 +154,27 @@ def remap_output_rows(
 
     Args:
         weight: (n_source, width).
-        bias: (n_source,) or None.
+        bias: (n_source,).
         mapping: target row -> source row, as `match_labels` gives it.
         n_target: rows wanted.
         generator: for the fresh rows.
 
     Returns:
-        weight (n_target, width) and bias (n_target,) or None.
+        weight (n_target, width) and bias (n_target,).
 
     Raises:
         ValueError: shapes do not fit, or the mapping points outside them.
     """
-    if weight.ndim != 2 or (bias is not None and bias.shape != weight.shape[:1]):
-        got = f"weight {tuple(weight.shape)}, bias {None if bias is None else tuple(bias.shape)}"
+    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        got = f"weight {tuple(weight.shape)}, bias {tuple(bias.shape)}"
         raise ValueError(f"weight must be (labels, width) and bias (labels,), got {got}")
     outside = {t: i for t, i in mapping.items() if not (0 <= t < n_target and 0 <= i < weight.shape[0])}
     if outside:
         raise ValueError(f"the mapping {outside} points outside {n_target} target and {weight.shape[0]} source rows")
     width = weight.shape[1]
     new_weight = _uniform((n_target, width), width, generator).to(weight)
-    new_bias = None if bias is None else _uniform((n_target,), width, generator).to(bias)
+    new_bias = _uniform((n_target,), width, generator).to(bias)
     for target, source in mapping.items():
         new_weight[target] = weight[source]
-        if bias is not None and new_bias is not None:
-            new_bias[target] = bias[source]
+        new_bias[target] = bias[source]
     return new_weight, new_bias

@@ -36,7 +36,7 @@ class Job:
     fingerprint: str
     data: Mapping[str, SlotData]
     starts: Mapping[str, Artifact] = field(default_factory=dict)
-    halving: Halving = Halving()
+    halving: Halving = field(default_factory=Halving)
     dtype: str | None = None
 
 

@@ -30,7 +30,9 @@ def start_tensors(
     tensors = {"prompt": fresh.prompt, "A": fresh.A, "B": fresh.B}
     if artifact is not None:
         prompt, A, B = resize_factors(
-            *(artifact.tensors[name] for name in ("prompt", "A", "B")),
+            artifact.tensors["prompt"],
+            artifact.tensors["A"],
+            artifact.tensors["B"],
             artifact.card.gamma,
             m=spec.m,
             r=spec.r,

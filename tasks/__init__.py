@@ -4,7 +4,7 @@ Importing this package is light: nothing heavy is imported before rows are asked
 """
 
 from tasks._catalogue import load_task, task_names
-from tasks._draw import FewShotDraw, draw_fewshot, hold_out
+from tasks._draw import Dev, FewShotDraw, draw_fewshot, hold_out
 from tasks._errors import TaskError
 from tasks._metrics import METRICS, primary_metric, score
 from tasks._reading import read_rows
@@ -17,6 +17,7 @@ __all__ = [
     "METRICS",
     "SPLITS",
     "DataSource",
+    "Dev",
     "Example",
     "FewShotDraw",
     "HubSource",
