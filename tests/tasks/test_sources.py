@@ -168,6 +168,15 @@ def test_hub(parquet_hub, folder: Path) -> None:
         source.load(mnli, "train")
 
 
+def test_hub_asked_for_without_a_network_says_so_at_once(offline: Path) -> None:
+    source = open_data("hub", ["mnli"])
+    mnli = source.task("mnli")
+    with pytest.raises(TaskError, match=r"no train rows of 'mnli': HF_HUB_OFFLINE is set, nor are they cached"):
+        source.load(mnli, "train")
+    fill_cache(offline, "mnli", "nyu-mll/glue", {"train": 1, "validation_matched": 1})
+    assert len(source.load(mnli, "train")) == 9
+
+
 def fill_cache(cache: Path, config: str, path: str, splits: dict[str, int]) -> None:
     import datasets
 
