@@ -78,9 +78,7 @@ def fewshot(
     target: Annotated[str, typer.Option(help="The target task.")],
     k: Annotated[int, typer.Option(help="Labelled training rows in total.")],
     per_class: Annotated[bool, typer.Option("--per-class", help="Read k as rows per class.")] = False,
-    dev: Annotated[
-        Literal["k", "full"], typer.Option(help="Rows to choose by: 'k' as many again, or 'full' for all the rest.")
-    ] = "k",
+    dev: Annotated[Literal["k", "full"], typer.Option(help="Rows to choose by: as many again, or all the rest.")] = "k",
     start: Annotated[
         str, typer.Option("--from", help="'auto' (scratch and all stored sources), 'scratch', or a stored source.")
     ] = "auto",

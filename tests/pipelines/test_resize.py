@@ -196,7 +196,7 @@ def test_remap_keeps_dtype() -> None:
 @pytest.mark.parametrize("mapping", [{0: 3}, {2: 0}, {-1: 0}, {0: -1}])
 def test_remap_outside(mapping: dict[int, int]) -> None:
     with pytest.raises(ValueError, match="points outside 2 target and 3 source"):
-        remap_output_rows(draw(3, 4), None, mapping, 2, generator())
+        remap_output_rows(draw(3, 4), draw(3), mapping, 2, generator())
 
 
 def test_remap_shapes() -> None:
