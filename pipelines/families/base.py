@@ -58,7 +58,8 @@ def word_log_likelihood(logits: Tensor, words: Tensor, real: Tensor) -> Tensor:
         words: Token ids, ``(N, T)``.
         real: Tokens that count, bool, ``(N, T)``.
     """
-    token = -F.cross_entropy(logits.float().transpose(1, 2), words, reduction="none")
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    token = -F.cross_entropy(exact.transpose(1, 2), words, reduction="none")
     return torch.where(real, token, 0).sum(1) / real.sum(1)
 
 

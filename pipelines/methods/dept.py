@@ -107,9 +107,14 @@ def initial_factors(
         vocabulary: The frozen word embeddings, shape ``(V, d)``; m of its rows are drawn without replacement.
         generator: The source of randomness, on the CPU.
         gaussian: A from N(0, 1) as the paper has it, instead of uniform in ±1/√r as released.
+
+    Raises:
+        ValueError: If the vocabulary has fewer than m rows.
     """
-    d = vocabulary.shape[1]
-    rows = torch.randperm(vocabulary.shape[0], generator=generator)[:m]
+    V, d = vocabulary.shape
+    if m > V:
+        raise ValueError(f"m={m} prompt rows cannot be drawn from a vocabulary of {V} rows: lower m")
+    rows = torch.randperm(V, generator=generator)[:m]
     prompt = vocabulary[rows.to(vocabulary.device)].to("cpu", torch.float32)
     A = torch.empty(s, r)
     if gaussian:
@@ -154,4 +159,5 @@ def input_embeddings(
     m = torch.tensor([f.m for f in factors], device=tokens.device)[slot_of_row]
     in_prompt = torch.arange(M, device=tokens.device) >= (M - m)[:, None]
     full = torch.cat([in_prompt, mask], 1)
-    return Inputs(torch.cat([rows, embedded], 1), full, (full.long().cumsum(1) - 1).clamp_min(0), M)
+    positions = torch.where(full, full.long().cumsum(1) - 1, 0)
+    return Inputs(torch.cat([rows, embedded], 1), full, positions, M)
