@@ -30,9 +30,14 @@ class EncoderDecoder:
 
     def _encode(self, backbone: Backbone, batch: Batch, embed: Embed) -> tuple[Tensor, Tensor]:
         inputs = embed(backbone.word_embeddings(batch.ids), batch.mask, batch.slot)
-        mask = inputs.mask.long()
+        embeddings, mask = inputs.embeddings.to(backbone.dtype), inputs.mask
+        if backbone.info.position_limit is not None:
+            # BART's encoder counts positions over padding and takes no ids for them: padding goes to the end
+            order = (~mask).long().argsort(dim=1, stable=True)
+            embeddings = embeddings.gather(1, order[..., None].expand_as(embeddings))
+            mask = mask.gather(1, order)
         encoder = backbone.model.get_encoder()
-        return encoder(inputs_embeds=inputs.embeddings.to(backbone.dtype), attention_mask=mask)[0], mask
+        return encoder(inputs_embeds=embeddings, attention_mask=mask.long())[0], mask.long()
 
     def _decode(self, backbone: Backbone, encoded: Tensor, mask: Tensor, words: Sequence[Tensor]) -> Tensor:
         labels = pad_sequence(list(words), batch_first=True, padding_value=-100).to(encoded.device)
