@@ -33,7 +33,9 @@ class Pack:
 
     def __init__(self, backbone: Backbone, slots: Sequence[Slot], chunk_tokens: int | None = None) -> None:
         for slot in slots:
-            backbone.info.check_length(slot.spec.m, slot.spec.s)
+            # a decoder's label word stands in the same sequence
+            word = max(map(len, slot.data.words), default=0) if backbone.info.family == "decoder" else 0
+            backbone.info.check_length(slot.spec.m, slot.spec.s, word)
         self.backbone = backbone
         self.slots = list(slots)
         self.family = FAMILIES[backbone.info.family]
@@ -82,19 +84,18 @@ class Pack:
     def scores(self, slots: Sequence[Slot], sets: Sequence[Encoded]) -> list[Tensor]:
         """Class scores of each slot for each row of its set: ``(rows, classes)`` tensors on the CPU."""
         rows = [(k, encoded, i) for k, encoded in enumerate(sets) for i in range(len(encoded))]
-        out = [torch.empty(len(e), slot.data.classes) for slot, e in zip(slots, sets, strict=True)]
+        out = [torch.empty(len(e), slot.data.classes, dtype=slot.dtype) for slot, e in zip(slots, sets, strict=True)]
         for chosen in chunks(self._lengths(slots, rows), 2 * self.chunk_tokens):
             present, batch_rows = _renumber([rows[i] for i in chosen])
             here = [slots[k] for k in present]
             batch = collate(batch_rows, self.backbone.device)
-            values = self.family.scores(self.backbone, batch, self._embed(here), self._views(here)).float().cpu()
+            values = self.family.scores(self.backbone, batch, self._embed(here), self._views(here)).cpu()
             for (k, _, i), value in zip((rows[j] for j in chosen), values, strict=True):
                 out[k][i] = value[: out[k].shape[1]]
         return out
 
     def _lengths(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[int]:
-        lengths = {id(encoded): encoded.lengths.tolist() for _, encoded, _ in rows}
-        return [slots[k].spec.m + lengths[id(encoded)][i] for k, encoded, i in rows]
+        return [slots[k].spec.m + int(encoded.offsets[i + 1] - encoded.offsets[i]) for k, encoded, i in rows]
 
     def _embed(self, slots: Sequence[Slot]) -> Embed:
         factors = [slot.factors for slot in slots]

@@ -162,6 +162,11 @@ class Slot:
         self.loss = math.nan
         self._batches = batches(len(data.train), spec.batch, spec.seed)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the tensors are kept and trained in."""
+        return self.params["prompt"].dtype
+
     def _head_names(self) -> list[str]:
         return [name for name in self.params if name not in FACTOR_NAMES]
 
@@ -203,7 +208,13 @@ class Slot:
         return self.status == "training" and at_evaluation
 
     def judge(self, quality: Quality) -> None:
-        """Take note of an evaluation on dev; keep the tensors if it is the best so far, and see whether to go on."""
+        """Take note of an evaluation on dev; keep the tensors if it is the best so far, and see whether to go on.
+
+        Scores that are not finite end the slot: tensors that give them are no checkpoint, whatever the metric says.
+        """
+        if not math.isfinite(quality.log_likelihood):
+            self.status = "diverged"
+            return
         self.dev = quality
         if self.best is None or quality > self.best.quality:
             self.best = Best(self.step, quality, {n: p.detach().clone() for n, p in self.params.items()})
