@@ -32,7 +32,10 @@ class Halving:
     def drop(self, slots: Sequence[Slot], step: int) -> list[Slot]:
         """Mark the slots that do not survive a rung as dropped, and return them; none between rungs.
 
-        A configuration that diverged on one of its seeds, or has finished, takes no part.
+        Args:
+            slots: All of the pack, for a configuration is judged on all its seeds, also those that finished before.
+                One that diverged on a seed, was dropped, or has finished on all, takes no part.
+            step: Steps done.
         """
         if step not in self.rungs:
             return []

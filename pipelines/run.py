@@ -15,7 +15,7 @@ from pipelines.encode import Encoded
 from pipelines.halving import Halving
 from pipelines.pack import Pack, quality
 from pipelines.slot import Quality, Slot, SlotData, SlotSpec, Status
-from pipelines.start import start_tensors
+from pipelines.start import SCRATCH, start_tensors
 from prompts_store import Artifact
 
 
@@ -62,7 +62,7 @@ class Report:
         step: Steps done.
         status: Whether it goes on, and if not why.
         loss: Of the last step; NaN before the first.
-        dev: Quality now; None if it diverged before this evaluation.
+        dev: Quality now; None if it ended without an evaluation.
         best: Quality of the best checkpoint so far.
         best_step: Where that was.
         final: Set once, when the slot has finished and the pack was asked for results.
@@ -94,7 +94,8 @@ class PackRun:
         slots = []
         for spec in specs:
             data = job.data[spec.data]
-            tensors = start_tensors(spec, data, backbone, job.starts.get(spec.start))
+            artifact = None if spec.start == SCRATCH else job.starts[spec.start]
+            tensors = start_tensors(spec, data, backbone, artifact)
             slots.append(Slot(spec, data, tensors, backbone.device))
         self.pack = Pack(backbone, slots)
         self._reported: set[str] = set()
@@ -111,39 +112,46 @@ class PackRun:
         return sum(slot.step for slot in self.pack.slots)
 
     def advance(self, seconds: float = math.inf) -> list[Report]:
-        """Train to the next evaluation and report the slots, or return nothing if that takes longer than ``seconds``.
+        """Train to the next evaluation and report the slots it was about, and those that ended.
 
-        The first call only evaluates the starts. How often a caller looks changes no number.
+        Returns nothing if that takes longer than ``seconds``, or if the pack is done. The first call only evaluates the
+        starts. How often a caller looks changes no number.
         """
         slots = [slot for slot in self.pack.slots if slot.spec.key not in self._reported]
-        if not self._started:
+        judged: list[Slot] | None = slots
+        if self._started:
+            judged = self._train(time.monotonic() + seconds)
+        elif slots:
             self._started = True
             self.pack.judge(slots)
-        elif not self._train(time.monotonic() + seconds):
+        if judged is None:
             return []
         _stop_siblings(slots)
         if not self.keep:
-            self.job.halving.drop(slots, max(slot.step for slot in slots))
-        reports = [self._report(slot) for slot in slots]
+            self.job.halving.drop(self.pack.slots, max((slot.step for slot in slots), default=0))
+        reports = [self._report(slot, slot in judged) for slot in slots if slot in judged or slot.status != "training"]
         self._reported |= {report.spec.key for report in reports if report.status != "training"}
         return reports
 
-    def _train(self, deadline: float) -> bool:
-        """Step until slots were evaluated or diverged (True), or until the deadline (False)."""
+    def _train(self, deadline: float) -> list[Slot] | None:
+        """Step until slots were evaluated or diverged; those evaluated, or None if the deadline came first."""
         training = self.pack.training
-        while not self.pack.step() and all(slot.status == "training" for slot in training):
+        while training:
+            judged = self.pack.step()
+            if judged or any(slot.status != "training" for slot in training):
+                return judged
             if time.monotonic() > deadline:
-                return False
-        return True
+                break
+        return None
 
-    def _report(self, slot: Slot) -> Report:
+    def _report(self, slot: Slot, judged: bool) -> Report:
         best = slot.best
         return Report(
             spec=slot.spec,
             step=slot.step,
             status=slot.status,
             loss=slot.loss,
-            dev=slot.dev if slot.status != "diverged" else None,
+            dev=slot.dev if judged and slot.status != "diverged" else None,
             best=best.quality if best else None,
             best_step=best.step if best else 0,
             final=self._final(slot) if self.keep and slot.status == "finished" else None,
