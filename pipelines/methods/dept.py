@@ -155,7 +155,7 @@ def input_embeddings(
 
     M = max(f.m for f in factors)
     prompts = torch.stack([F.pad(f.prompt, (0, 0, M - f.m, 0)) for f in factors])
-    rows = F.embedding(slot_of_row, prompts.flatten(1)).view(-1, M, d)
+    rows = F.embedding(slot_of_row, prompts.flatten(1)).view(len(slot_of_row), M, d)
     m = torch.tensor([f.m for f in factors], device=tokens.device)[slot_of_row]
     in_prompt = torch.arange(M, device=tokens.device) >= (M - m)[:, None]
     full = torch.cat([in_prompt, mask], 1)
