@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -45,7 +46,7 @@ def pretrain_source(
     tasks: Annotated[str, typer.Option(help="Source tasks, separated by commas.")],
     data: Annotated[str | None, DATA] = None,
     backbone: Annotated[str, BACKBONE] = "minilm",
-    steps: Annotated[int, typer.Option(help="Optimiser steps for each task.")] = 700,
+    steps: Annotated[int, typer.Option(help="Optimiser steps for each task.")] = 600,
     eval_every: Annotated[int, EVAL_EVERY] = 100,
     batch: Annotated[int, BATCH] = 32,
     patience: Annotated[int, PATIENCE] = 0,
@@ -86,7 +87,7 @@ def fewshot(
     seeds: Annotated[int, typer.Option(help="Draws of k rows that each configuration is judged on.")] = 3,
     data: Annotated[str | None, DATA] = None,
     backbone: Annotated[str, BACKBONE] = "minilm",
-    steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 80,
+    steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 60,
     eval_every: Annotated[int, EVAL_EVERY] = 10,
     batch: Annotated[int, BATCH] = 32,
     patience: Annotated[int, PATIENCE] = 0,
@@ -116,6 +117,83 @@ def fewshot(
     command(settings, _console())
 
 
+@app.command()
+def compare(
+    target: Annotated[str, typer.Option(help="The target task; also its sample form.")],
+    out: Annotated[Path, typer.Option(help="Folder for the CSV files and figures.")] = Path("comparison"),
+) -> None:
+    """Show what was found for a target: a table, a CSV file and a figure."""
+    from orchestrator.commands.compare import compare as command
+
+    command(target, out, _console())
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
+    target: Annotated[str | None, typer.Option(help="Open at this target. Default: the newest few-shot runs.")] = None,
+) -> None:
+    """Serve MLflow's UI over the store and say which page to open."""
+    from orchestrator.commands.ui import ui as command
+
+    command(port, target, _console())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what works on this machine, and what to do about what does not."""
+    from orchestrator.commands.doctor import doctor as command
+
+    if not command(_console()):
+        raise typer.Exit(1)
+
+
+prompts_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look into the store.")
+tasks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look into the catalogue of tasks.")
+app.add_typer(prompts_app, name="prompts")
+app.add_typer(tasks_app, name="tasks")
+
+
+@prompts_app.command("list")
+def prompts_list(
+    task: Annotated[str | None, typer.Option(help="Only prompts of this task; also of its sample form.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also versions neither best nor latest.")] = False,
+) -> None:
+    """List stored prompts."""
+    from orchestrator.commands.prompts import list_prompts
+
+    list_prompts(task, everything, _console())
+
+
+@prompts_app.command("show")
+def prompts_show(
+    ref: Annotated[str, typer.Argument(help="NAME/3, NAME@best, NAME or a task.", metavar="REF")],
+) -> None:
+    """Show a stored prompt: its card, its scores and where it came from."""
+    from orchestrator.commands.prompts import show_prompt
+
+    show_prompt(ref, _console())
+
+
+@tasks_app.command("list")
+def tasks_list() -> None:
+    """List the tasks of the catalogue."""
+    from orchestrator.commands.tasks import list_tasks
+
+    list_tasks(_console())
+
+
+@tasks_app.command("show")
+def tasks_show(
+    name: Annotated[str, typer.Argument(help="A task, or the path of its YAML file.", metavar="NAME")],
+    data: Annotated[str | None, typer.Option(help="Take an example from a folder of tasks, 'hub' or 'sample'.")] = None,
+) -> None:
+    """Show a task: its fields, labels and wording, an example, and the stored sources that fit it."""
+    from orchestrator.commands.tasks import show_task
+
+    show_task(name, data, _console())
+
+
 def _console() -> Console:
     from rich.console import Console
 
@@ -132,8 +210,10 @@ def main() -> None:
         _fail(str(error), EXIT_BAD_INPUT)
     except RunFailedError as error:
         _fail(str(error), EXIT_FAILED)
-    except KeyboardInterrupt:
-        _fail("interrupted; runs were closed as KILLED", EXIT_INTERRUPTED)
+    except SystemExit as end:  # typer turns Ctrl-C into it
+        if end.code != EXIT_INTERRUPTED:
+            raise
+        _fail("interrupted; runs that were under way are closed as KILLED", EXIT_INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> None:

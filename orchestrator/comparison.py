@@ -103,19 +103,48 @@ def ordered(rows: Iterable[Row]) -> list[Row]:
 
 def print_rows(rows: Sequence[Row], console: Console, *, test_rows: int | None = None) -> None:
     """Print the table; scores in percent."""
+    header, body = _cells(rows)
+    table = Table(title=_title(rows, test_rows))
+    for name in header:
+        table.add_column(name, justify="left" if name in _WORDS else "right")
+    for cells in body:
+        table.add_row(*cells)
+    console.print(table)
+
+
+def markdown(rows: Sequence[Row], *, test_rows: int | None = None) -> str:
+    """The table as Markdown, for MLflow's descriptions."""
+    header, body = _cells(rows)
+    rule = [":--" if name in _WORDS else "--:" for name in header]
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, rule, *body)]
+    return "\n".join([f"**{_title(rows, test_rows)}**", "", *lines])
+
+
+_WORDS = ("backbone", "start", "method")
+
+
+def _title(rows: Sequence[Row], test_rows: int | None) -> str:
     size = f", {test_rows} test rows" if test_rows else ""
-    title = f"{rows[0].target} on {', '.join(sorted({row.backbone for row in rows}))} ({rows[0].metric}, %{size})"
-    table = Table("start", "method", "k", "seeds", "mean", "std", "95% interval", "dev", title=title)
-    for column in table.columns[2:]:
-        column.justify = "right"
+    return f"{_subject(rows)} ({rows[0].metric}, %{size})"
+
+
+def _subject(rows: Sequence[Row]) -> str:
+    return f"{rows[0].target} on {', '.join(sorted({row.backbone for row in rows}))}"
+
+
+def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header and body; the backbone has a column where there are several."""
+    several = len({row.backbone for row in rows}) > 1
+    header = ["start", "method", "k", "seeds", "mean", "std", "95% interval", "dev"]
+    body = []
     for row in rows:
         s = row.statistics
         interval = "–" if s.interval is None else f"{100 * s.interval[0]:.1f} to {100 * s.interval[1]:.1f}"
         spread = "–" if s.interval is None else f"{100 * s.std:.1f}"
         k = "–" if row.method == ZERO_SHOT else str(row.k)
-        numbers = (f"{100 * s.mean:.1f}", spread, interval, f"{100 * row.dev:.1f}")
-        table.add_row(row.start, row.method, k, str(len(row.scores)), *numbers)
-    console.print(table)
+        numbers = [f"{100 * s.mean:.1f}", spread, interval, f"{100 * row.dev:.1f}"]
+        body.append([*([row.backbone] if several else []), row.start, row.method, k, str(len(row.scores)), *numbers])
+    return [*(["backbone"] if several else []), *header], body
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -144,11 +173,12 @@ def write_figure(rows: Sequence[Row], path: Path) -> None:
             axes.plot(scores, [y] * len(scores), "o", color=colour, alpha=0.35, markersize=4)
         axes.plot(100 * s.mean, y, "D", color=colour, markersize=7)
         axes.annotate(f"{100 * s.mean:.1f}", (100 * s.mean, y), xytext=(0, 7), textcoords="offset points", ha="center")
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    several = len({row.backbone for row in rows}) > 1
+    axes.set_yticks(range(len(rows)), [f"{row.backbone}: {row.label}" if several else row.label for row in rows])
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.25)
     axes.set_xlabel(f"{rows[0].metric} on test, % (mean, 95% interval over seeds)")
-    axes.set_title(f"{rows[0].target} on {', '.join(sorted({row.backbone for row in rows}))}")
+    axes.set_title(_subject(rows))
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)

@@ -17,6 +17,8 @@ SERVER_SECONDS = 5.0
 """How long a server may take to answer before it counts as unreachable."""
 
 _SQLITE = "sqlite:///"
+_MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow's UI opens an experiment at its page for language-model applications, which shows no runs."""
 _QUIET_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.store.db.base_sql_model", "mlflow.tracking.client")
 
 
@@ -142,7 +144,7 @@ def ensure_experiment(client: Any, uri: str, name: str) -> str:
         root = artifact_root(uri)
         try:
             location = None if root is None else (root / clean_name(name)).as_uri()
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=_MODEL_TRAINING))
         except MlflowException:  # another process may have created it since
             with mlflow_errors(uri):
                 experiment = client.get_experiment_by_name(name)

@@ -6,6 +6,7 @@ Importing this package is light: nothing heavy is imported before rows are asked
 from tasks._catalogue import load_task, task_names
 from tasks._draw import Dev, FewShotDraw, draw_fewshot, hold_out
 from tasks._errors import TaskError
+from tasks._hub import why_no_hub
 from tasks._metrics import METRICS, primary_metric, score
 from tasks._reading import read_rows
 from tasks._rows import Example, Rows, find_leaks
@@ -33,4 +34,5 @@ __all__ = [
     "read_rows",
     "score",
     "task_names",
+    "why_no_hub",
 ]
