@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections import Counter, deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
@@ -44,7 +45,7 @@ def run_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None
     dispatcher = _Dispatcher(planner)
     folder = tempfile.mkdtemp(prefix="orchestrator-tune-")
     trainable = tune.with_resources(
-        tune.with_parameters(PackTrainable, start_pack=start_pack, threads=workers.threads),
+        tune.with_parameters(PackTrainable, start_pack=start_pack),
         {"CPU": workers.threads, **({"GPU": workers.gpus} if workers.gpus else {})},
     )
     try:
@@ -155,7 +156,8 @@ class _Listener(_NotInSnapshots, tune.Callback):  # type: ignore[misc]
 
 
 def _reason(trial: Any) -> str:
-    """Why a trial failed: the last line of its traceback."""
-    error = trial.get_error()
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "the worker died"
+    """Why a trial failed, in a line. Tune wrote the error beside the trial; its own getter looks where it copies to."""
+    lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
+    if any("ActorDiedError" in line or "ActorUnavailableError" in line for line in lines):
+        return "the worker process died: it was killed, ran out of memory, or crashed in native code"
+    return lines[-1]

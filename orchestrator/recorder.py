@@ -14,6 +14,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 
 from orchestrator import __version__
+from orchestrator.interrupts import uninterrupted
 from prompts_store import PromptStore
 
 KIND, STATE, REASON, ROLE = "orchestrator.kind", "orchestrator.state", "orchestrator.reason", "orchestrator.role"
@@ -60,9 +61,10 @@ class Recorder:
     ) -> None:
         state = "finished" if error is None else "failed" if isinstance(error, Exception) else "killed"
         reason = None if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
-        for config in sorted(self._open):
-            self.finish(config, "killed", reason or "the command ended first")
-        self._close(self.parent, state, reason)
+        with uninterrupted():
+            for config in sorted(self._open):
+                self.finish(config, "killed", reason or "the command ended first")
+            self._close(self.parent, state, reason)
 
     def start(self, config: int, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Open a configuration's run."""

@@ -80,7 +80,7 @@ class PretrainSettings(Settings):
     """
 
     tasks: tuple[str, ...]
-    steps: int = 700
+    steps: int = 600
     eval_every: int = 100
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class FewshotSettings(Settings):
     start: str = AUTO
     trials: int = 12
     seeds: int = 3
-    steps: int = 80
+    steps: int = 60
     eval_every: int = 10
     halving: bool = True
     configs_per_pack: int = 4

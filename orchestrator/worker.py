@@ -85,10 +85,16 @@ class Parcel:
 
 
 class BackboneRunner:
-    """Starts packs of one command; loads the backbone when the first pack of a process asks for it."""
+    """Starts packs of one command; loads the backbone when the first pack of a process asks for it.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: What the packs share.
+        threads: CPU threads to compute with: the worker's share of the machine, or two of them crawl.
+    """
+
+    def __init__(self, job: Job, threads: int) -> None:
         self.job = job
+        self.threads = threads
         self._loaded: Backbone | None = None
 
     def __call__(self, specs: Sequence[SlotSpec], keep: bool) -> Running:
@@ -103,6 +109,7 @@ class BackboneRunner:
         from pipelines.backbone import load_backbone
 
         if self._loaded is None:
+            torch.set_num_threads(self.threads)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             dtype = getattr(torch, self.job.dtype) if self.job.dtype else None
             backbone = load_backbone(self.job.backbone, dtype=dtype, device=device)
@@ -118,11 +125,8 @@ class BackboneRunner:
 class PackTrainable(tune.Trainable):  # type: ignore[misc]
     """A Tune trial that trains a pack; its config is ``{"plan": PackPlan}``."""
 
-    def setup(self, config: dict[str, Any], start_pack: StartPack, threads: int) -> None:
-        """Take the process's share of the machine's threads and start the first pack."""
-        import torch
-
-        torch.set_num_threads(threads)
+    def setup(self, config: dict[str, Any], start_pack: StartPack) -> None:
+        """Start the first pack."""
         self._start_pack = start_pack
         self._begin(config["plan"])
 

@@ -19,7 +19,7 @@ from pipelines.methods.dept import Inputs, input_embeddings
 from pipelines.slot import Quality, Slot
 from tasks import score
 
-CHUNK_TOKENS = {"cpu": 2048, "cuda": 65536}
+CHUNK_TOKENS = {"cpu": 1024, "cuda": 65536}
 
 
 class Pack:

@@ -76,7 +76,7 @@ def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
         connect(settings.ray_address, settings.workers) as workers,
     ):
         planner = FewshotPlanner(setup, settings, draws, sources, workers, recorder, live)
-        run_packs(planner, BackboneRunner(job), workers)
+        run_packs(planner, BackboneRunner(job, workers.threads), workers)
         if not planner.rows:
             raise RunFailedError(
                 "no configuration came through: "

@@ -60,7 +60,7 @@ def pretrain_source(settings: PretrainSettings, console: Console) -> list[Stored
         connect(settings.ray_address, settings.workers) as workers,
     ):
         planner = SourcePlanner(setup, prepared, workers, recorder, live)
-        run_packs(planner, BackboneRunner(job), workers)
+        run_packs(planner, BackboneRunner(job, workers.threads), workers)
         _show(planner, prepared, console)
         if planner.failures:
             raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))
