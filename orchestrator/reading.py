@@ -104,12 +104,10 @@ def compare_page(run_ids: Sequence[str], experiment: Experiment) -> str:
 
 
 def ui_command(target: str | None = None) -> str:
-    """The command line that opens the UI over this store, as it can be typed into a shell here."""
+    """The command line that opens the UI over this store, as it can be typed into a shell wherever one is."""
     program = "orchestrator" if shutil.which("orchestrator") else shlex.quote(str(Path(sys.argv[0]).absolute()))
     command = f"{program} ui" + (f" --target {target}" if target else "")
-    if program == "orchestrator" or os.environ.get("MLFLOW_TRACKING_URI"):
-        return command
-    return f"cd {shlex.quote(str(Path.cwd()))} && {command}"
+    return command if os.environ.get("MLFLOW_TRACKING_URI") else f"cd {shlex.quote(str(Path.cwd()))} && {command}"
 
 
 def _paged(store: PromptStore, search: str, **wanted: Any) -> Iterator[Any]:
