@@ -18,7 +18,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from orchestrator.cluster import Workers
-from orchestrator.worker import PackPlan, PackTrainable, StartPack
+from orchestrator.worker import Crash, PackPlan, PackTrainable, StartPack
 from pipelines.run import Report
 
 ATTEMPTS = 2
@@ -33,7 +33,7 @@ class Planner(Protocol):
     def on_reports(self, reports: Sequence[Report]) -> None:
         """Slots of one pack were evaluated, or ended."""
 
-    def on_failure(self, plan: PackPlan, reason: str) -> None:
+    def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """A pack of one configuration crashed for good."""
 
     def on_progress(self, steps: int) -> None:
@@ -71,6 +71,7 @@ class _Dispatcher:
         self.waiting: deque[PackPlan] = deque()
         self.running: dict[str, PackPlan] = {}
         self.steps: dict[str, int] = {}
+        self.crashes: dict[str, Crash] = {}
         self.failures: Counter[int] = Counter()
         self.finished = False
 
@@ -85,21 +86,25 @@ class _Dispatcher:
         return plan
 
     def on_result(self, trial: str, result: dict[str, Any]) -> None:
+        if crash := result.get("crash"):
+            self.crashes[trial] = crash
+            return
         self._moved(trial, result["steps"])
         if reports := result["reports"].take():
             self.planner.on_reports(reports)
 
     def on_complete(self, trial: str) -> None:
-        plan = self.running.pop(trial)
-        # what early stopping and halving saved counts as done
-        self._moved(trial, plan.steps)
+        if crash := self.crashes.pop(trial, None):
+            self.on_crash(trial, crash)
+        else:  # what early stopping and halving saved counts as done
+            self._moved(trial, self.running.pop(trial).steps)
 
-    def on_error(self, trial: str, reason: str) -> None:
+    def on_crash(self, trial: str, crash: Crash) -> None:
         plan = self.running.pop(trial)
         self._moved(trial, 0)
         self.failures.update(plan.configs)
         if len(plan.configs) == 1 and self.failures[plan.configs[0]] >= ATTEMPTS:
-            self.planner.on_failure(plan, reason)
+            self.planner.on_failure(plan, crash)
             self.planner.on_progress(plan.steps)
         else:
             self.waiting.extend(plan.split())
@@ -152,12 +157,6 @@ class _Listener(_NotInSnapshots, tune.Callback):  # type: ignore[misc]
         self.dispatcher.on_complete(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.dispatcher.on_error(trial.trial_id, _reason(trial))
-
-
-def _reason(trial: Any) -> str:
-    """Why a trial failed, in a line. Tune wrote the error beside the trial; its own getter looks where it copies to."""
-    lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
-    if any("ActorDiedError" in line or "ActorUnavailableError" in line for line in lines):
-        return "the worker process died: it was killed, ran out of memory, or crashed in native code"
-    return lines[-1]
+        # exceptions come as results; what is left is a process that is gone
+        reason = "the worker process died: it was killed, ran out of memory, or crashed in native code"
+        self.dispatcher.on_crash(trial.trial_id, Crash(reason, Path(trial.error_file).read_text()))

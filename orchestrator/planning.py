@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, Outcomes
 from orchestrator.recorder import Recorder
-from orchestrator.worker import PackPlan
+from orchestrator.worker import Crash, PackPlan
 from pipelines.run import Report
 from pipelines.slot import SlotSpec
 
@@ -51,11 +51,12 @@ class RecordedPlanner(ABC):
             elif outcome.state != "training":
                 self.on_end(outcome)
 
-    def on_failure(self, plan: PackPlan, reason: str) -> None:
+    def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """A configuration's worker crashed for good."""
         (config,) = plan.configs
-        self.outcomes[config].reason = reason
-        self._fail(config, reason)
+        self.outcomes[config].reason = crash.reason
+        self.recorder.attach(config, "traceback.txt", crash.traceback)
+        self._fail(config, crash.reason)
 
     def on_progress(self, steps: int) -> None:
         """Move the bar."""

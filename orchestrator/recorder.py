@@ -93,6 +93,10 @@ class Recorder:
         """Tag a configuration's run (None: the parent)."""
         self.client.set_tag(self.parent if config is None else self._runs[config], key, str(value))
 
+    def attach(self, config: int, name: str, text: str) -> None:
+        """Keep a text with a configuration's run."""
+        self.client.log_text(self._runs[config], text, name)
+
     def finish(self, config: int, state: str, reason: str | None = None) -> None:
         """Close a configuration's run: ``finished``, ``pruned``, ``failed`` or ``killed``."""
         self._open.discard(config)

@@ -6,6 +6,7 @@ the trial's results.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -84,6 +85,19 @@ class Parcel:
         return reports
 
 
+@dataclass(frozen=True)
+class Crash:
+    """Why a pack crashed.
+
+    Attributes:
+        reason: In a line.
+        traceback: In full; empty if the process died.
+    """
+
+    reason: str
+    traceback: str
+
+
 class BackboneRunner:
     """Starts packs of one command; loads the backbone when the first pack of a process asks for it.
 
@@ -126,25 +140,33 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
     """A Tune trial that trains a pack; its config is ``{"plan": PackPlan}``."""
 
     def setup(self, config: dict[str, Any], start_pack: StartPack) -> None:
-        """Start the first pack."""
+        """Take the first pack."""
         self._start_pack = start_pack
-        self._begin(config["plan"])
-
-    def _begin(self, plan: PackPlan) -> None:
-        self._running = self._start_pack(plan.specs, plan.keep)
-
-    def step(self) -> dict[str, Any]:
-        """Train for a while and report."""
-        reports = self._running.advance(REPORT_SECONDS)
-        return {"reports": Parcel(reports), "steps": self._running.steps, "done": self._running.done}
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack; the backbone stays."""
-        self._begin(new_config["plan"])
+        self._plan: PackPlan = new_config["plan"]
+        self._running: Running | None = None
         return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while and report; an exception is a result like any other, so that this process lives on."""
+        try:
+            if self._running is None:
+                self._running = self._start_pack(self._plan.specs, self._plan.keep)
+            reports = self._running.advance(REPORT_SECONDS)
+        except Exception as error:
+            self._running = None  # lets go of its memory
+            return {"crash": Crash(_line(error), traceback.format_exc()), "done": True}
+        return {"reports": Parcel(reports), "steps": self._running.steps, "done": self._running.done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: a pack that was cut off starts again from its seeds."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: see `save_checkpoint`."""
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

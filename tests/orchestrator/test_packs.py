@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.cluster import Workers, connect
 from orchestrator.packs import run_packs
-from orchestrator.worker import PackPlan
+from orchestrator.worker import Crash, PackPlan
 from pipelines.run import Report
 from pipelines.slot import Quality, SlotSpec
 
@@ -71,7 +71,7 @@ class Log:
 
     generations: list[list[PackPlan]]
     finished: list[int] = field(default_factory=list)
-    failed: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, Crash] = field(default_factory=dict)
     steps: int = 0
     seen_when_asked: list[int] = field(default_factory=list)
 
@@ -82,9 +82,9 @@ class Log:
     def on_reports(self, reports: Sequence[Report]) -> None:
         self.finished += [report.spec.config for report in reports if report.status == "finished"]
 
-    def on_failure(self, plan: PackPlan, reason: str) -> None:
+    def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         (config,) = plan.configs
-        self.failed[config] = reason
+        self.failed[config] = crash
 
     def on_progress(self, steps: int) -> None:
         self.steps += steps
@@ -113,7 +113,8 @@ def test_an_exception_costs_only_the_configuration_that_raised_it(workers: Worke
     run_packs(log, StubRunner(raising=frozenset({2})), workers)
     assert sorted(log.finished) == [0, 1, 3]
     assert log.failed.keys() == {2}
-    assert "the loss function is broken" in log.failed[2]
+    assert log.failed[2].reason == "RuntimeError: the loss function is broken"
+    assert "in advance" in log.failed[2].traceback
     assert log.steps == 16
 
 
@@ -122,7 +123,7 @@ def test_a_worker_that_dies_each_time_costs_only_its_configuration(workers: Work
     run_packs(log, StubRunner(dying=frozenset({1})), workers)
     assert sorted(log.finished) == [0, 2]
     assert log.failed.keys() == {1}
-    assert log.failed[1]
+    assert "the worker process died" in log.failed[1].reason
 
 
 def test_a_worker_killed_once_is_replaced(workers: Workers, tmp_path: Path) -> None:
