@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from pipelines.backbone import Backbone, load_backbone
 from tests.pipelines.tiny import KINDS, Tiny, TinyFolder, build_model, build_tokenizer
+
+# the first call of anything in torch is a hundred times slower than the next
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 REPOSITORY = Path(__file__).parents[2]
 
