@@ -186,17 +186,22 @@ class Slot:
         return next(self._batches)
 
     def update(self, loss: float) -> None:
-        """One optimiser step on the gradients at hand; a loss or gradient that is not finite ends the slot."""
+        """One optimiser step on the gradients at hand.
+
+        A loss or gradient that is not finite ends the slot, and so does a rate so large that AdamW itself would raise:
+        dividing it by 1 − β1 must not overflow.
+        """
         self.loss = loss
         parameters = list(self.params.values())
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.spec.clip)
-        if not (math.isfinite(loss) and bool(norm.isfinite())):
-            self.status = "diverged"
-            self.optimizer.zero_grad(set_to_none=True)
-            return
         factor = schedule(self.step, self.spec.steps, self.spec.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
+        possible = all(group["lr"] < torch.finfo(self.dtype).max / 16 for group in self.optimizer.param_groups)
+        if not (math.isfinite(loss) and bool(norm.isfinite()) and possible):
+            self.status = "diverged"
+            self.optimizer.zero_grad(set_to_none=True)
+            return
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1

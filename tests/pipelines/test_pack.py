@@ -15,7 +15,7 @@ from pipelines.pack import Pack, quality
 from pipelines.slot import Slot, SlotData
 from tests.pipelines.tiny import FAMILY_KINDS, Tiny, random_tensors, toy_data, toy_slot, toy_spec, train
 
-ABSURD = 1e308
+ABSURD = 1e307
 
 
 @dataclass(frozen=True)

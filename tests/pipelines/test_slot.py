@@ -97,6 +97,14 @@ def test_a_step_that_is_not_finite_ends_the_slot_and_changes_nothing(tiny: Tiny,
     assert all(parameter.grad is None for parameter in slot.params.values())
 
 
+@pytest.mark.parametrize("rate", [1e38, 1e300, math.inf, math.nan])
+def test_a_rate_beyond_the_optimisers_reach_ends_the_slot(tiny: Tiny, rate: float) -> None:
+    slot = make_slot(tiny("bert"), torch.float32, alpha2=rate)
+    give_gradients(slot, 1.0)
+    slot.update(1.0)
+    assert (slot.status, slot.step) == ("diverged", 0)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_scores_that_are_not_finite_make_no_checkpoint(tiny: Tiny, value: float) -> None:
     """Whatever the metric: predictions from NaN are all the first class, which may be right by chance."""
