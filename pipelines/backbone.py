@@ -319,7 +319,7 @@ def weights_fingerprint(folder: Path) -> str:
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
-            if not 0 < size <= file.stat().st_size:  # such as the pointer that Git LFS leaves in a clone without its files
+            if not 0 < size <= file.stat().st_size:  # such as the pointer Git LFS leaves behind
                 raise PipelineError(f"{file} is not a whole .safetensors file: fetch the model's weights again")
             header: dict[str, Any] = json.loads(stream.read(size))
         header.pop("__metadata__", None)
