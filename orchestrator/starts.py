@@ -63,14 +63,13 @@ def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
     names = [start]
     if target.name.startswith(SAMPLE) and not start.startswith(SAMPLE):
         names.insert(0, SAMPLE + start)
-    last: StoreError | None = None
+    errors = []
     for name in names:
         try:
             return setup.store.resolve(name, method="dept", backbone_fingerprint=setup.info.fingerprint)
         except StoreError as error:
-            last = error
-    assert last is not None
-    raise last
+            errors.append(error)
+    raise errors[0]  # about what was looked for first: a sample source of another backbone is the better clue
 
 
 def _load(setup: Setup, stored: StoredPrompt, target: Task) -> Source:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 LIBRARIES = ("torch", "transformers", "peft", "ray", "mlflow", "optuna", "datasets")
 RAY_SECONDS = 90.0
+LOCK_SECONDS = 5.0
 STYLES = {"ok": "green", "warning": "yellow", "fail": "bold red"}
 
 _RAY_PROGRAM = """
@@ -173,7 +174,7 @@ def check_store() -> Finding:
     if path is None:
         return Finding("ok", f"{without_secrets(uri)}: answers; {counts}")
     try:
-        with sqlite3.connect(path, timeout=5, isolation_level=None) as database:
+        with sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None) as database:
             database.execute("BEGIN IMMEDIATE")  # takes the lock that writing takes, and writes nothing
             database.execute("ROLLBACK")
         database.close()
