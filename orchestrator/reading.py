@@ -20,6 +20,8 @@ from prompts_store.tracking import database_path, default_tracking_uri, mlflow_e
 FEWSHOT = "fewshot"
 SAMPLE = "sample."
 _PAGE = 1000
+_MODEL_TRAINING = "workflowType=machine_learning"
+"""Shows MLflow's menus for training instead of those for language-model applications."""
 
 
 def existing_store() -> PromptStore | None:
@@ -93,14 +95,14 @@ def right_page(store: PromptStore, target: str | None = None) -> str | None:
         parent = runs[-1].data.tags.get(PARENT)
         return compare_page([run.info.run_id for run in runs if run.data.tags.get(PARENT) == parent], experiment)
     if there:
-        return f"#/experiments/{there[-1].id}/runs"
+        return f"#/experiments/{there[-1].id}/runs?{_MODEL_TRAINING}"
     return None if target else "#/experiments"
 
 
 def compare_page(run_ids: Sequence[str], experiment: Experiment) -> str:
     """The fragment of MLflow's address that compares runs."""
     runs, ids = (quote(json.dumps(list(values), separators=(",", ":"))) for values in (run_ids, [experiment.id]))
-    return f"#/compare-runs?runs={runs}&experiments={ids}"
+    return f"#/compare-runs?runs={runs}&experiments={ids}&{_MODEL_TRAINING}"
 
 
 def ui_command(target: str | None = None) -> str:
