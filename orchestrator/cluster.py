@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator.errors import UsageError
-from orchestrator.interrupts import terminate_like_interrupt
+from orchestrator.interrupts import ended_by_signals
 
 OBJECT_STORE_BYTES = 256 * 1024**2
 
@@ -62,10 +62,10 @@ def connect(address: str | None, workers: int | None) -> Iterator[Workers]:
             f"no Ray cluster answers at {address!r} ({error}): start one with `ray start --head`, or leave "
             "--ray-address out to run on this machine"
         ) from error
-    terminate_like_interrupt()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is told and recorded by us, with its reason
     try:
-        yield _share(ray.cluster_resources(), workers)
+        with ended_by_signals():
+            yield _share(ray.cluster_resources(), workers)
     finally:
         ray.shutdown()
 

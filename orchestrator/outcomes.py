@@ -62,9 +62,9 @@ class Outcome:
         return fmean(report.best.score for report in self.latest.values() if report.best)
 
     @property
-    def test_scores(self) -> list[float]:
-        """Test metric of each slot that was tested, in the order of the seeds."""
-        return [r.final.test.score for r in self.reports if r.final is not None and r.final.test is not None]
+    def test_scores(self) -> dict[int, float]:
+        """Test metric of each slot that was tested, by seed."""
+        return {r.spec.seed: r.final.test.score for r in self.reports if r.final is not None and r.final.test}
 
 
 class Outcomes:

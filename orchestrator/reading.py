@@ -16,9 +16,9 @@ from urllib.parse import quote
 from orchestrator.recorder import PARENT, ROLE, STATE
 from prompts_store import PromptStore
 from prompts_store.tracking import database_path, default_tracking_uri, mlflow_errors
+from tasks import SAMPLE_PREFIX
 
 FEWSHOT = "fewshot"
-SAMPLE = "sample."
 _PAGE = 1000
 _MODEL_TRAINING = "workflowType=machine_learning"
 """Shows MLflow's menus for training instead of those for language-model applications."""
@@ -48,13 +48,18 @@ class Experiment:
     task: str
 
 
+def experiment_name(task: str) -> str:
+    """Name of the experiment that a target's few-shot runs are in."""
+    return f"{FEWSHOT}.{task}"
+
+
 def experiments(store: PromptStore, target: str | None = None) -> list[Experiment]:
     """The few-shot experiments: of all tasks, or of a target and of its sample form."""
     found = [
         Experiment(str(experiment.experiment_id), experiment.name.removeprefix(f"{FEWSHOT}."))
         for experiment in _paged(store, "search_experiments", filter_string=f"name LIKE '{FEWSHOT}.%'")
     ]
-    wanted = (target, f"{SAMPLE}{target}")
+    wanted = (target, f"{SAMPLE_PREFIX}{target}")
     return sorted((e for e in found if target is None or e.task in wanted), key=lambda e: (e.task != target, e.task))
 
 

@@ -9,9 +9,7 @@ from orchestrator.settings import AUTO, SCRATCH
 from orchestrator.setup import Setup
 from pipelines.resize import match_labels
 from prompts_store import Artifact, StoredPrompt, StoreError
-from tasks import Task
-
-SAMPLE = "sample."
+from tasks import SAMPLE_PREFIX, Task
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
             for stored in setup.store.find(method="dept", backbone_fingerprint=fingerprint, k=None)
             if "best" in stored.aliases
             and stored.task != target.name
-            and stored.task.startswith(SAMPLE) == target.name.startswith(SAMPLE)
+            and stored.task.startswith(SAMPLE_PREFIX) == target.name.startswith(SAMPLE_PREFIX)
         ]
     else:
         found = [_named(setup, target, start)]
@@ -61,8 +59,8 @@ def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
 def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
     """What a user means by a name: of sample data where the target is, and of this backbone."""
     names = [start]
-    if target.name.startswith(SAMPLE) and not start.startswith(SAMPLE):
-        names.insert(0, SAMPLE + start)
+    if target.name.startswith(SAMPLE_PREFIX) and not start.startswith(SAMPLE_PREFIX):
+        names.insert(0, SAMPLE_PREFIX + start)
     errors = []
     for name in names:
         try:

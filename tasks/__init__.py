@@ -10,12 +10,13 @@ from tasks._hub import why_no_hub
 from tasks._metrics import METRICS, primary_metric, score
 from tasks._reading import read_rows
 from tasks._rows import Example, Rows, find_leaks
-from tasks._sources import DataSource, open_data
+from tasks._sources import SAMPLE_PREFIX, DataSource, open_data
 from tasks._task import FORMS, SPLITS, HubSource, Task
 
 __all__ = [
     "FORMS",
     "METRICS",
+    "SAMPLE_PREFIX",
     "SPLITS",
     "DataSource",
     "Dev",

@@ -14,10 +14,10 @@ from rich.console import Console
 from orchestrator.comparison import ZERO_SHOT, Row, markdown, ordered, print_rows, write_csv, write_figure
 from orchestrator.errors import UsageError
 from orchestrator.reading import (
-    SAMPLE,
     Experiment,
     compare_page,
     existing_store,
+    experiment_name,
     experiments,
     final_runs,
     store_place,
@@ -25,6 +25,7 @@ from orchestrator.reading import (
 )
 from orchestrator.recorder import BY_SEED, Recorder
 from prompts_store import PromptStore
+from tasks import SAMPLE_PREFIX
 
 KIND_NAME = "compare"
 NOTE = "mlflow.note.content"
@@ -158,7 +159,7 @@ def _log(comparison: Comparison, store: PromptStore, target: str, files: Sequenc
     task, rows = comparison.experiment.task, comparison.rows
     recorder = Recorder(
         store,
-        f"fewshot.{task}",
+        experiment_name(task),
         name=f"comparison of {task}",
         kind=KIND_NAME,
         params={"target": target, "rows": len(rows), "test_rows": comparison.test_rows},
@@ -192,11 +193,11 @@ def _no_runs(store: PromptStore | None, target: str) -> str:
     from tasks import load_task, task_names
 
     known = [] if store is None else sorted({experiment.task for experiment in experiments(store)})
-    name = target.removeprefix(SAMPLE)
-    if name not in task_names() and not any(name == task.removeprefix(SAMPLE) for task in known):
+    name = target.removeprefix(SAMPLE_PREFIX)
+    if name not in task_names() and not any(name == task.removeprefix(SAMPLE_PREFIX) for task in known):
         load_task(name)  # an unknown name is reported as such, with near ones
     there = f" (there are runs of {', '.join(known)})" if known else ""
-    data = " --data sample" if target.startswith(SAMPLE) else ""
+    data = " --data sample" if target.startswith(SAMPLE_PREFIX) else ""
     return (
         f"no finished few-shot runs of {target!r} in {store_place()}{there}: run `orchestrator fewshot --target {name} "
         f"--k 16{data}` first, or go to the folder of another store"

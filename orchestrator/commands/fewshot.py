@@ -16,6 +16,7 @@ from orchestrator.outcomes import Outcome
 from orchestrator.packs import run_packs
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
+from orchestrator.reading import FEWSHOT, experiment_name
 from orchestrator.recorder import BY_SEED, KIND, ROLE, Recorder
 from orchestrator.search import Budget, Choice, Range, Search, Space, Start
 from orchestrator.settings import SCRATCH, FewshotSettings
@@ -26,13 +27,6 @@ from pipelines.halving import Halving
 from pipelines.run import Job
 from pipelines.slot import SlotSpec
 from prompts_store import StoredPrompt
-
-KIND_NAME = "fewshot"
-
-
-def experiment(target: str) -> str:
-    """Name of the MLflow experiment of a target."""
-    return f"{KIND_NAME}.{target}"
 
 
 def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
@@ -64,9 +58,9 @@ def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
     )
     recorder = Recorder(
         setup.store,
-        experiment(target.name),
+        experiment_name(target.name),
         name=f"{target.name} k={settings.k} from {settings.start}",
-        kind=KIND_NAME,
+        kind=FEWSHOT,
         params=settings.params(),
         tags={"backbone": setup.info.name, "data_source": setup.source.description},
     )
@@ -249,7 +243,7 @@ class FewshotPlanner(RecordedPlanner):
             "start_task": self._start_task(choice.start),
         }
         tags = {
-            KIND: KIND_NAME,
+            KIND: FEWSHOT,
             ROLE: role,
             "task": self._task.name,
             "backbone": self.setup.info.name,
@@ -265,8 +259,6 @@ class FewshotPlanner(RecordedPlanner):
         self.launch(config, name, specs, params, tags)
 
     def _test(self, outcome: Outcome, finalist: Finalist) -> None:
-        scores = outcome.test_scores
-        first = self.settings.seed
         row = Row(
             target=self._task.name,
             backbone=self.setup.info.name,
@@ -274,7 +266,7 @@ class FewshotPlanner(RecordedPlanner):
             start=self._start_task(finalist.choice.start),
             method=finalist.method,
             metric=self.draws[0].data.metric,
-            scores={first + i: score for i, score in enumerate(scores)},
+            scores=outcome.test_scores,
             dev=outcome.dev_score,
             run_id=self.recorder.run_id(outcome.config),
         )

@@ -98,7 +98,7 @@ class SourcePlanner(RecordedPlanner):
         run_id = self.recorder.run_id(outcome.config)
         stored = self.stored[prepared.task.name] = store_slot(self.setup, report, prepared, run_id=run_id, k=None)
         self.recorder.tag(outcome.config, "prompt", stored.ref)
-        (test,) = outcome.test_scores
+        (test,) = outcome.test_scores.values()
         self.recorder.summarise(
             outcome.config, {"test_score": test, "best_dev_score": outcome.dev_score, "best_step": report.best_step}
         )
@@ -136,6 +136,6 @@ def _show(planner: SourcePlanner, prepared: Mapping[str, Prepared], console: Con
         (config,) = [c for c in range(len(prepared)) if planner.name(c) == name]
         outcome, data = planner.outcomes[config], prepared[name].data
         test_rows = len(data.test) if data.test else 0
-        score = f"{outcome.test_scores[0]:.1%}"
-        table.add_row(name, stored.ref, data.metric, f"{outcome.dev_score:.1%}", score, str(test_rows))
+        (test,) = outcome.test_scores.values()
+        table.add_row(name, stored.ref, data.metric, f"{outcome.dev_score:.1%}", f"{test:.1%}", str(test_rows))
     console.print(table)

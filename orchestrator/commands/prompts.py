@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Column, Table
 
-from orchestrator.reading import SAMPLE, existing_store, store_place
+from orchestrator.reading import existing_store, store_place
 from prompts_store import Card, PromptStore, StoredPrompt, StoreError
+from tasks import SAMPLE_PREFIX
 
 NOTHING = "no prompts are stored in {place}: make one with `orchestrator pretrain-source --tasks mnli`"
 
@@ -27,7 +28,7 @@ def list_prompts(task: str | None, everything: bool, console: Console) -> list[S
     if not stored:
         console.print(NOTHING.format(place=store_place()), highlight=False, soft_wrap=True)
         return []
-    found = [prompt for prompt in stored if task is None or prompt.task in (task, SAMPLE + task)]
+    found = [prompt for prompt in stored if task is None or prompt.task in (task, SAMPLE_PREFIX + task)]
     if not found:
         known = ", ".join(sorted({prompt.task for prompt in stored}))
         raise StoreError(
@@ -95,8 +96,8 @@ def show_prompt(ref: str, console: Console) -> Card:
 
 def _resolve(store: PromptStore, ref: str) -> StoredPrompt:
     """What a reference means; a task that only has sample prompts means those."""
-    if store.find(task=SAMPLE + ref) and not store.find(task=ref):
-        return store.resolve(SAMPLE + ref)
+    if store.find(task=SAMPLE_PREFIX + ref) and not store.find(task=ref):
+        return store.resolve(SAMPLE_PREFIX + ref)
     return store.resolve(ref)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from tasks import DataSource, Task, load_task, open_data, task_names
+from tasks import SAMPLE_PREFIX, DataSource, Task, load_task, open_data, task_names
 from tasks.sample import SAMPLE_TASKS
 
 TEXT_LENGTH = 300
@@ -102,17 +102,17 @@ def _cut(text: str) -> str:
 
 
 def _sources(task: Task) -> str:
-    from orchestrator.reading import SAMPLE, existing_store
+    from orchestrator.reading import existing_store
 
     store = existing_store()
     if store is None:
         return "no store here yet"
     from pipelines.resize import match_labels
 
-    plain = task.name.removeprefix(SAMPLE)
+    plain = task.name.removeprefix(SAMPLE_PREFIX)
     found = []
     for stored in store.find(k=None):
-        if "best" in stored.aliases and stored.task.removeprefix(SAMPLE) != plain:
+        if "best" in stored.aliases and stored.task.removeprefix(SAMPLE_PREFIX) != plain:
             labels = store.get(stored.ref).card.labels
             mapped = match_labels(labels, task.labels)
             pairs = ", ".join(

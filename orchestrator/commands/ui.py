@@ -19,6 +19,7 @@ from typing import IO
 from rich.console import Console
 
 from orchestrator.errors import RunFailedError, UsageError
+from orchestrator.interrupts import ended_by_signals
 from orchestrator.reading import existing_store, experiments, right_page, store_place
 from prompts_store import PromptStore, artifact_root
 from prompts_store.tracking import without_secrets
@@ -57,7 +58,7 @@ def ui(port: int, target: str | None, console: Console) -> None:
             f"{without_secrets(store.tracking_uri)!r}: open that store's own UI"
         )
     _check_port(port)
-    with _stopped_by_signals(), tempfile.TemporaryFile() as log:
+    with ended_by_signals(), tempfile.TemporaryFile() as log:
         try:
             with _server(store, port, log) as process:
                 console.print(f"starting MLflow's UI over {store_place()} ...", highlight=False, soft_wrap=True)
@@ -91,21 +92,6 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let a closed terminal or a plain kill end the command as Ctrl-C does, so that the server ends with it."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -163,13 +163,6 @@ def test_right_page_compares_the_newest_command_s_finals(store: PromptStore) -> 
     assert right_page(store, "qqp") is None
 
 
-def test_fewshot_names_its_experiment_as_compare_looks_for_it() -> None:
-    from orchestrator.commands.fewshot import experiment as name
-    from orchestrator.reading import FEWSHOT
-
-    assert name("cb") == f"{FEWSHOT}.cb"
-
-
 def test_ui_command_works_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
