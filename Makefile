@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	mkdir -p demo
-	cd demo && $(BIN)/orchestrator pretrain-source --tasks mnli,qqp,sst2 --data sample --steps 200 --eval-every 50
+	cd demo && $(BIN)/orchestrator pretrain-source --tasks mnli,qqp,sst2 --data sample --steps 120 --eval-every 40
 	cd demo && $(BIN)/orchestrator fewshot --target cb --k 16 --data sample
 	cd demo && $(BIN)/orchestrator compare --target cb
 

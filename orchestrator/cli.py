@@ -87,7 +87,7 @@ def fewshot(
     seeds: Annotated[int, typer.Option(help="Draws of k rows that each configuration is judged on.")] = 3,
     data: Annotated[str | None, DATA] = None,
     backbone: Annotated[str, BACKBONE] = "minilm",
-    steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 60,
+    steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 40,
     eval_every: Annotated[int, EVAL_EVERY] = 10,
     batch: Annotated[int, BATCH] = 32,
     patience: Annotated[int, PATIENCE] = 0,

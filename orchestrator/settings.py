@@ -118,7 +118,7 @@ class FewshotSettings(Settings):
     start: str = AUTO
     trials: int = 12
     seeds: int = 3
-    steps: int = 60
+    steps: int = 40
     eval_every: int = 10
     halving: bool = True
     configs_per_pack: int = 4

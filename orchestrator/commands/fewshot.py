@@ -206,7 +206,7 @@ class FewshotPlanner(RecordedPlanner):
         return [PackPlan(tuple(spec for config in share for spec in config), keep) for share in shares if share]
 
     def _specs(self, config: int, choice: Choice, *, zero_shot: bool = False) -> list[SlotSpec]:
-        seeds = range(self.settings.seed, self.settings.seed + (1 if zero_shot else len(self.draws)))
+        seeds = range(self.settings.seed, self.settings.seed + len(self.draws))
         return [
             self.setup.spec(
                 key=f"{config}/{seed}",
@@ -259,6 +259,9 @@ class FewshotPlanner(RecordedPlanner):
         self.launch(config, name, specs, params, tags)
 
     def _test(self, outcome: Outcome, finalist: Finalist) -> None:
+        scores = outcome.test_scores
+        if finalist.method == ZERO_SHOT:  # nothing was trained: one number, though every draw has its own dev rows
+            scores = {self.settings.seed: scores[self.settings.seed]}
         row = Row(
             target=self._task.name,
             backbone=self.setup.info.name,
@@ -266,7 +269,7 @@ class FewshotPlanner(RecordedPlanner):
             start=self._start_task(finalist.choice.start),
             method=finalist.method,
             metric=self.draws[0].data.metric,
-            scores=outcome.test_scores,
+            scores=scores,
             dev=outcome.dev_score,
             run_id=self.recorder.run_id(outcome.config),
         )
