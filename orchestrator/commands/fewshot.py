@@ -274,6 +274,8 @@ class FewshotPlanner(RecordedPlanner):
             run_id=self.recorder.run_id(outcome.config),
         )
         self.rows.append(row)
+        if finalist.method == DEPT and all(report.best_step == 0 for report in outcome.reports):
+            self.live.say(f"note: {self._name(finalist.choice)}, no step did better on dev than the start itself")
         summary = row.statistics
         values = {"test_score": summary.mean, "test_std": summary.std}
         if summary.interval:
