@@ -3,21 +3,18 @@
 import re
 import tempfile
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from prompts_store.artifact import Artifact, save_artifact
-from prompts_store.card import Card
 from prompts_store.errors import StoreError
 from prompts_store.names import model_name
-from prompts_store.tracking import connect, ensure_experiment, mlflow_errors, prepare_store
-from prompts_store.transfer import download, upload
-from prompts_store.versions import BEST, READY, STATE, StoredPrompt, best, matching, read_versions, version_tags
+from prompts_store.registry import Registry
+from prompts_store.tracking import ensure_experiment, mlflow_errors, prepare_store
+from prompts_store.versions import BEST, StoredPrompt, Summary, best, matching, summarise
 
-_PAGE = 5000
-_SEARCHABLE = re.compile(r"[\w.~ -]+", re.ASCII)
+if TYPE_CHECKING:  # it imports torch, which whoever only looks for prompts does not need
+    from prompts_store.artifact import Artifact
 
 Prompts = list[StoredPrompt]
 
@@ -37,20 +34,21 @@ class PromptStore:
 
     def __init__(self, tracking_uri: str | None = None) -> None:
         self.tracking_uri = prepare_store(tracking_uri)
+        self._registry = Registry(self.tracking_uri)
 
     def __reduce__(self) -> "tuple[type[PromptStore], tuple[str]]":
         return PromptStore, (self.tracking_uri,)
 
-    @cached_property
+    @property
     def client(self) -> Any:
         """The `mlflow.MlflowClient` of this store."""
-        return connect(self.tracking_uri)
+        return self._registry.client
 
     def ensure_experiment(self, name: str) -> str:
         """The id of the experiment `name`, created when it is not there; see `tracking.ensure_experiment`."""
         return ensure_experiment(self.client, self.tracking_uri, name)
 
-    def put(self, artifact: Artifact, *, run_id: str, aliases: Literal["auto", "none"] = "auto") -> StoredPrompt:
+    def put(self, artifact: "Artifact", *, run_id: str, aliases: Literal["auto", "none"] = "auto") -> StoredPrompt:
         """Store `artifact` as a new version of its registered model and return it.
 
         The stored card's `run_id` is `run_id`. Storing the same tensors from the same run again returns the version
@@ -65,20 +63,24 @@ class PromptStore:
         Raises:
             StoreError: the run does not exist, or the store refuses; no version is then visible.
         """
+        from prompts_store.artifact import Artifact, save_artifact
+        from prompts_store.transfer import upload
+
         artifact = Artifact(artifact.card.model_copy(update={"run_id": run_id}), artifact.tensors)
         name = model_name(artifact.card.method, artifact.card.backbone, artifact.card.task)
         with mlflow_errors(self.tracking_uri), tempfile.TemporaryDirectory(prefix="prompt-") as temporary:
             folder = Path(temporary, "artifact")
             card = save_artifact(artifact, folder)
-            there = [p for p in self._versions(name) if (p.run_id, p.tensors_sha256) == (run_id, card.tensors_sha256)]
+            stored = self._registry.search(name=name)
+            there = [p for p in stored if (p.run_id, p.tensors_sha256) == (run_id, card.tensors_sha256)]
             if there:
                 version = there[0].version
             else:
                 model = upload(self.client, self.tracking_uri, folder, card, name)
-                version = self._register(name, card, model)
+                version = self._registry.register(name, card, model)
             if aliases == "auto":
-                self._move_best(name)
-            return next(p for p in self._versions(name) if p.version == version)
+                self._registry.move_best(name)
+            return next(p for p in self._registry.search(name=name) if p.version == version)
 
     def get(
         self,
@@ -87,12 +89,14 @@ class PromptStore:
         method: str | None = None,
         backbone_fingerprint: str | None = None,
         k: int | EllipsisType | None = ...,
-    ) -> Artifact:
+    ) -> "Artifact":
         """Fetch the artifact that `resolve` finds, verified against its card and its version's tags.
 
         Raises:
             StoreError: nothing answers to `ref`, or the files are missing, changed, or not what the version says.
         """
+        from prompts_store.transfer import download
+
         stored = self.resolve(ref, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
         with mlflow_errors(self.tracking_uri):
             location = self.client.get_model_version_download_uri(stored.name, str(stored.version))
@@ -100,11 +104,11 @@ class PromptStore:
                 artifact = download(self.tracking_uri, location, stored.tensors_sha256)
             except StoreError as error:
                 raise StoreError(f"The stored prompt {stored.ref} is refused. {error}") from error
-        card = version_tags(artifact.card)
-        for field in ("task", "method", "backbone_fingerprint", "d"):
-            if card[field] != str(getattr(stored, field)):
+        read = summarise(artifact.card)
+        for field in Summary.model_fields:
+            if getattr(read, field) != getattr(stored, field):
                 raise StoreError(
-                    f"The stored prompt {stored.ref} is refused: its card says {field}={card[field]!r}, "
+                    f"The stored prompt {stored.ref} is refused: its card says {field}={getattr(read, field)!r}, "
                     f"the registry {getattr(stored, field)!r}."
                 )
         return artifact
@@ -132,7 +136,8 @@ class PromptStore:
         name, kind, which = re.fullmatch(r"([^/@]*)(?:([/@])(.*))?", ref, re.DOTALL).groups()  # type: ignore[union-attr]
         if kind == "/" and not re.fullmatch("[0-9]{1,9}", which):
             raise StoreError(f"The version in {ref!r} is not a number: write NAME/3, NAME@latest, NAME, or a task.")
-        named = self._versions(name)
+        with mlflow_errors(self.tracking_uri):
+            named = self._registry.search(name=name)
         known = named if named or kind else self.find(task=name)
         if not known:
             raise self._unknown(ref, name)
@@ -158,77 +163,13 @@ class PromptStore:
         k: int | EllipsisType | None = ...,
     ) -> Prompts:
         """All whole versions that match, sorted by name and version; see `resolve` for the arguments."""
-        prompts = self._search("tags.task", task)
+        with mlflow_errors(self.tracking_uri):
+            prompts = self._registry.search(task=task)
         return matching(prompts, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
 
     def list(self) -> Prompts:
         """All whole versions, sorted by name and version."""
         return self.find()
-
-    def _versions(self, name: str) -> Prompts:
-        return self._search("name", name)
-
-    def _search(self, key: str, value: str | None) -> Prompts:
-        """All whole versions, or those where `key` is `value`: a key that keeps or drops all versions of a name."""
-        if value is not None and not _SEARCHABLE.fullmatch(value):
-            return []  # no stored name or task has such characters
-        query = f"tags.{STATE} = '{READY}'" + ("" if value is None else f" and {key} = '{value}'")
-        versions: list[Any] = []
-        with mlflow_errors(self.tracking_uri):
-            page = self.client.search_model_versions(query, max_results=_PAGE)
-            versions.extend(page)
-            while page.token:
-                page = self.client.search_model_versions(query, max_results=_PAGE, page_token=page.token)
-                versions.extend(page)
-            return read_versions(versions, self._aliases({version.name for version in versions}))
-
-    def _aliases(self, names: set[str]) -> dict[str, dict[str, str]]:
-        """name -> alias -> version; a search for versions does not bring the aliases along."""
-        if len(names) <= 3:
-            return {name: dict(self.client.get_registered_model(name).aliases) for name in names}
-        page = self.client.search_registered_models(max_results=1000)
-        models = [*page]
-        while page.token:
-            page = self.client.search_registered_models(max_results=1000, page_token=page.token)
-            models.extend(page)
-        return {model.name: dict(model.aliases) for model in models}
-
-    def _register(self, name: str, card: Card, model: Any) -> int:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self.client.create_registered_model(
-                name, tags={"task": card.task, "method": card.method, "backbone": card.backbone}
-            )
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        # With a database, MLflow would look 'models:/<id>' up in the process's global store, which may be another.
-        through_server = self.tracking_uri.startswith(("http://", "https://"))
-        version = self.client.create_model_version(
-            name,
-            f"models:/{model.model_id}" if through_server else model.artifact_location,
-            run_id=card.run_id,
-            tags=version_tags(card),
-            model_id=model.model_id,
-            await_creation_for=0,
-        )
-        return int(version.version)
-
-    def _move_best(self, name: str) -> None:
-        """Set the alias, and look again: another process may have stored a better version meanwhile."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import IntegrityError
-
-        for last in (False, False, False, False, True):
-            wanted = best(self._versions(name))
-            if BEST in wanted.aliases:
-                return
-            try:
-                self.client.set_registered_model_alias(name, BEST, str(wanted.version))
-            except (MlflowException, IntegrityError):  # two at once, both setting it for the first time
-                if last:
-                    raise
 
     def _unknown(self, ref: str, name: str) -> StoreError:
         prompts = self.list()

@@ -1,6 +1,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 
 from prompts_store import PromptStore, StoreError
 from prompts_store.artifact import CARD_FILE, TENSORS_FILE
+from prompts_store.versions import version_tags
 from tests.prompts_store.conftest import FINGERPRINT, make_artifact
 
 NewRun = Callable[[], str]
@@ -60,7 +63,7 @@ def test_best_and_latest(store: PromptStore, new_run: NewRun) -> None:
     assert [p.aliases for p in store.find(task="mnli")] == [(), ("best",), (), ("latest",)]
     assert store.resolve(NAME).version == store.resolve("mnli").version == store.resolve(f"{NAME}@best").version == 2
     assert store.resolve(f"{NAME}@latest").version == 4
-    assert store.client.get_model_version_by_alias(NAME, "best").tags["dev_score"] == "0.9"
+    assert int(store.client.get_model_version_by_alias(NAME, "best").version) == 2
 
 
 def test_best_compares_like_with_like(store: PromptStore, new_run: NewRun) -> None:
@@ -184,10 +187,10 @@ def test_upload_that_damages_a_file_is_refused(
     assert store.list() == []
 
 
-def test_version_without_ready_is_not_visible(store: PromptStore, new_run: NewRun) -> None:
+def test_version_without_its_tag_is_not_visible(store: PromptStore, new_run: NewRun) -> None:
     stored = store.put(make_artifact(), run_id=new_run())
     half = store.put(make_artifact(1, dev_score=0.9), run_id=new_run())
-    store.client.delete_model_version_tag(NAME, str(half.version), "state")
+    store.client.delete_model_version_tag(NAME, str(half.version), "prompt")
     assert [p.ref for p in store.list()] == [stored.ref]
     assert store.list()[0].aliases == ("latest",)
     assert store.resolve(NAME).ref == store.resolve("mnli").ref == stored.ref
@@ -195,11 +198,40 @@ def test_version_without_ready_is_not_visible(store: PromptStore, new_run: NewRu
         store.get(half.ref)
 
 
-def test_models_of_others_are_left_alone(store: PromptStore, new_run: NewRun) -> None:
+@pytest.mark.parametrize(
+    "tags", [{}, {"prompt": "a cat, in oil"}, {"prompt": '{"task": 3}'}, {"prompt": "[]"}, {"prompt": "[" * 9999}]
+)
+def test_models_of_others_are_left_alone(store: PromptStore, new_run: NewRun, tags: dict[str, str]) -> None:
     store.put(make_artifact(), run_id=new_run())
     store.client.create_registered_model("forecast")
-    store.client.create_model_version("forecast", "/somewhere", tags={"state": "ready"})
+    store.client.create_model_version("forecast", "/somewhere", tags=tags)
     assert [p.name for p in store.list()] == [NAME]
+    assert store.resolve("mnli").name == NAME
+
+
+def test_task_names_are_matched_exactly(store: PromptStore, new_run: NewRun) -> None:
+    for task in ("a_b", "a-b", "a.b", "A_b"):
+        store.put(make_artifact(task=task), run_id=new_run())
+    assert [p.task for p in store.find(task="a_b")] == ["a_b"]
+    assert store.find(task="%") == []
+
+
+def test_the_tag_stays_within_mlflows_limit(store: PromptStore, new_run: NewRun) -> None:
+    """5,000 characters, the least of all versions and stores of MLflow."""
+    long = dict.fromkeys(("metric", "data_source", "data_digest"), "é" * 1000)
+    stored = store.put(make_artifact(task="t" * 200, backbone="b" * 1000, **long), run_id=new_run())
+    assert store.list() == [stored]
+    assert len(version_tags(store.get(stored.ref).card)["prompt"]) < 5000
+
+
+def test_listing_needs_no_torch(store: PromptStore, new_run: NewRun) -> None:
+    ref = store.put(make_artifact(), run_id=new_run()).ref
+    code = (
+        "import sys; from prompts_store import PromptStore\n"
+        f"print([p.ref for p in PromptStore({store.tracking_uri!r}).list()], 'torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert out.stdout == f"[{ref!r}] False\n"
 
 
 def test_tampered_tensors(store: PromptStore, new_run: NewRun) -> None:
