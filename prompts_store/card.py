@@ -37,7 +37,8 @@ class Card(BaseModel):
     """What a stored prompt is, where it came from, and how good it was; immutable, checked when made.
 
     `d` is the width of the backbone's word embeddings, `m` the prompt's rows, `r` the rank and `s` the rows of A;
-    `alpha1` and `alpha2` are absolute learning rates; scores are in the metric's own unit (0 to 1 for accuracy).
+    `alpha1` and `alpha2` are absolute learning rates; scores are in the metric's own unit (0 to 1 for accuracy). How a
+    prompt that was brought from elsewhere was trained and scored may be unknown: those fields are then given as None.
 
     Raises:
         pydantic.ValidationError: a ValueError that names each field and the value it got.
@@ -64,17 +65,17 @@ class Card(BaseModel):
     """The factor of A·B in the input: W(x) + gamma·A·B."""
     head: Text | None = None
     """The kind of the classification head that belongs to the prompt; encoders only."""
-    alpha1: Rate
-    alpha2: Rate
-    steps: Count
-    batch: Annotated[int, Field(ge=1, le=2**20)]
-    seed: Count
+    alpha1: Rate | None
+    alpha2: Rate | None
+    steps: Count | None
+    batch: Annotated[int, Field(ge=1, le=2**20)] | None
+    seed: Count | None
     k: Annotated[int, Field(ge=1, le=2**53)] | None = None
     """Labelled training rows of a few-shot result in all; None for a source trained on a full training set."""
     metric: Text
-    dev_score: Score
+    dev_score: Score | None
     test_score: Score | None = None
-    rows_train: Count
+    rows_train: Count | None
     data_source: Text
     data_digest: Text
     start: Annotated[str, Field(pattern=r"^(scratch|[^/\s]+/[1-9][0-9]*)$", max_length=300)] = "scratch"

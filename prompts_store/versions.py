@@ -33,7 +33,8 @@ class Summary(BaseModel):
     r: int
     s: int
     metric: str
-    dev_score: float
+    dev_score: float | None
+    """In the metric's own unit; None for a prompt from elsewhere whose score is unknown."""
     k: int | None
     """Labelled training rows of a few-shot result in all; None for a source trained on a full training set."""
     data_source: str
@@ -121,7 +122,7 @@ def matching(
 
 
 def best(prompts: Iterable[StoredPrompt]) -> StoredPrompt:
-    """The one with the highest dev score; of equal ones the oldest.
+    """The one with the highest dev score; of equal ones the oldest, and one without a score only where none has one.
 
     Only scores that mean the same are compared: those in the newest one's metric, and sources (k is None) alone where
     there are any, because a few-shot result is scored on a handful of rows.
@@ -132,6 +133,12 @@ def best(prompts: Iterable[StoredPrompt]) -> StoredPrompt:
     candidates: Sequence[StoredPrompt] = sorted(prompts, key=lambda p: (p.created, p.version))
     if not candidates:
         raise StoreError("There is no stored prompt to choose from: run 'orchestrator prompts list' to see the store.")
+    candidates = [p for p in candidates if p.dev_score is not None] or candidates
     candidates = [p for p in candidates if p.k is None] or candidates
     metric = candidates[-1].metric
-    return max((p for p in candidates if p.metric == metric), key=lambda p: p.dev_score)
+    return min((p for p in candidates if p.metric == metric), key=by_score)
+
+
+def by_score(prompt: StoredPrompt) -> tuple[bool, float]:
+    """A key to sort by: the highest dev score first, those without one last."""
+    return prompt.dev_score is None, -(prompt.dev_score or 0.0)

@@ -9,6 +9,7 @@ from orchestrator.reading import existing_store, store_place
 from prompts_store import Card, PromptStore, StoredPrompt, StoreError
 from tasks import SAMPLE_PREFIX
 
+UNKNOWN = "-"
 NOTHING = "no prompts are stored in {place}: make one with `orchestrator pretrain-source --tasks mnli`"
 
 
@@ -43,7 +44,7 @@ def list_prompts(task: str | None, everything: bool, console: Console) -> list[S
             prompt.ref,
             ", ".join(prompt.aliases),
             "all rows" if prompt.k is None else f"k={prompt.k}",
-            f"{prompt.dev_score:.1%}",
+            _percent(prompt.dev_score),
             prompt.start,
             prompt.created[:10],
         )
@@ -69,17 +70,17 @@ def show_prompt(ref: str, console: Console) -> Card:
     parameters = card.m * card.d + (card.s + card.d) * card.r
     everyone = store.list()
     children = [prompt.ref for prompt in everyone if prompt.start == stored.ref]
-    test = "not tested" if card.test_score is None else f"{card.test_score:.1%}"
-    rows = f"{card.rows_train} rows" if card.k is None else f"k = {card.k} rows"
+    test = "not tested" if card.test_score is None else _percent(card.test_score)
+    rows = f"{_known(card.rows_train)} rows" if card.k is None else f"k = {card.k} rows"
     resized = card.resized_from
     lines = {
         "prompt": stored.ref + (f" ({', '.join(stored.aliases)})" if stored.aliases else ""),
         "task": f"{card.task}, version {card.task_version}; labels {', '.join(card.labels)}",
         "method": f"{card.method}: m={card.m}, r={card.r}, s={card.s}, γ={card.gamma:.4g}; {parameters:,} parameters",
         "backbone": f"{card.backbone} ({card.family}, d={card.d}), fingerprint {card.backbone_fingerprint[:12]}",
-        "scores": f"{card.metric}: dev {card.dev_score:.1%}, test {test}",
-        "trained": f"on {rows} ({card.data_source}, digest {card.data_digest}), best at step {card.steps}, batch "
-        f"{card.batch}, α1={card.alpha1:.3g}, α2={card.alpha2:.3g}, seed {card.seed}",
+        "scores": f"{card.metric}: dev {_percent(card.dev_score)}, test {test}",
+        "trained": f"on {rows} ({card.data_source}, digest {card.data_digest}), best at step {_known(card.steps)}, "
+        f"batch {_known(card.batch)}, α1={_known(card.alpha1)}, α2={_known(card.alpha2)}, seed {_known(card.seed)}",
         "start": " <- ".join(_lineage(stored, everyone))
         + (f"; resized from m={resized.m}, r={resized.r}, s={resized.s}" if resized else ""),
         "started": ", ".join(children) or "nothing yet",
@@ -92,6 +93,14 @@ def show_prompt(ref: str, console: Console) -> Card:
         table.add_row(name, text)
     console.print(table, highlight=False, markup=False)
     return card
+
+
+def _percent(score: float | None) -> str:
+    return UNKNOWN if score is None else f"{score:.1%}"
+
+
+def _known(number: float | None) -> str:
+    return UNKNOWN if number is None else f"{number:.3g}" if isinstance(number, float) else str(number)
 
 
 def _resolve(store: PromptStore, ref: str) -> StoredPrompt:

@@ -15,6 +15,17 @@ def test_json_round_trip() -> None:
     assert json.loads(card.model_dump_json())["format"] == 1
 
 
+UNKNOWN = ("dev_score", "alpha1", "alpha2", "steps", "batch", "seed", "rows_train")
+
+
+def test_training_may_be_unknown_but_not_left_out() -> None:
+    card = make_card(**dict.fromkeys(UNKNOWN))
+    assert Card.model_validate_json(card.model_dump_json()) == card
+    for name in UNKNOWN:
+        with pytest.raises(ValidationError, match=rf"{name}\n  Field required"):
+            Card.model_validate(card.model_dump(exclude={name}))
+
+
 def test_frozen() -> None:
     with pytest.raises(ValidationError):
         make_card().m = 7  # type: ignore[misc]

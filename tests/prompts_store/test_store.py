@@ -75,6 +75,19 @@ def test_best_compares_like_with_like(store: PromptStore, new_run: NewRun) -> No
     assert store.resolve(NAME, k=16).version == 4
 
 
+def test_best_prefers_a_scored_prompt(store: PromptStore, new_run: NewRun) -> None:
+    first = store.put(make_artifact(0, dev_score=None), run_id=new_run())
+    assert first.aliases == ("best", "latest")
+    assert first.dev_score is None
+    store.put(make_artifact(1, dev_score=0.1, k=16), run_id=new_run())
+    assert store.resolve(NAME).version == store.resolve("mnli").version == 2
+    store.put(make_artifact(2, dev_score=None), run_id=new_run())
+    assert store.resolve(NAME).version == store.resolve("mnli").version == 2
+    store.put(make_artifact(3, dev_score=-0.5, metric="mcc"), run_id=new_run())
+    assert store.resolve(NAME).version == 4
+    assert store.get(f"{NAME}/1").card.dev_score is None
+
+
 def test_aliases_none_leaves_best_and_a_chosen_best_is_followed(store: PromptStore, new_run: NewRun) -> None:
     store.put(make_artifact(0, dev_score=0.5), run_id=new_run())
     store.put(make_artifact(1, dev_score=0.9), run_id=new_run(), aliases="none")
