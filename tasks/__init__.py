@@ -6,23 +6,29 @@ Importing this package is light: nothing heavy is imported before rows are asked
 from tasks._catalogue import load_task, task_names
 from tasks._draw import Dev, FewShotDraw, draw_fewshot, hold_out
 from tasks._errors import TaskError
+from tasks._forms import CLASS_FORMS, FORMS, Form
 from tasks._hub import why_no_hub
-from tasks._metrics import METRICS, primary_metric, score
-from tasks._reading import read_rows
-from tasks._rows import Example, Rows, find_leaks
+from tasks._metrics import METRICS, primary_metric, score, score_answers, score_values
+from tasks._reading import RowStream, read_rows, stream_rows
+from tasks._rows import BadRows, Example, Rows, find_leaks
 from tasks._sources import SAMPLE_PREFIX, DataSource, open_data
-from tasks._task import FORMS, SPLITS, HubSource, Task
+from tasks._task import SPLITS, HubSource, LabelWords, Task
 
 __all__ = [
+    "CLASS_FORMS",
     "FORMS",
     "METRICS",
     "SAMPLE_PREFIX",
     "SPLITS",
+    "BadRows",
     "DataSource",
     "Dev",
     "Example",
     "FewShotDraw",
+    "Form",
     "HubSource",
+    "LabelWords",
+    "RowStream",
     "Rows",
     "Task",
     "TaskError",
@@ -34,6 +40,9 @@ __all__ = [
     "primary_metric",
     "read_rows",
     "score",
+    "score_answers",
+    "score_values",
+    "stream_rows",
     "task_names",
     "why_no_hub",
 ]

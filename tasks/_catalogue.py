@@ -25,12 +25,18 @@ _TYPES: Mapping[str, type] = {
     "metric": str,
     "label_field": str,
     "label_aliases": dict,
+    "labels_from": dict,
     "compose": dict,
+    "mark": dict,
+    "group": list,
+    "value_range": list,
+    "value_step": float,
     "drop_unlabelled": bool,
     "max_length": int,
     "hub": dict,
 }
-_OPTIONAL = {"label_field", "label_aliases", "compose", "drop_unlabelled", "max_length", "hub"}
+_NEEDED = {"name", "version", "form", "title", "description", "fields", "template", "metric"}
+_OPTIONAL = set(_TYPES) - _NEEDED
 _HUB_TYPES: Mapping[str, type] = {"path": str, "name": str, "revision": str, "splits": dict}
 _HUB_OPTIONAL = {"name", "revision"}
 
@@ -83,11 +89,17 @@ def _parse(content: Any, stem: str) -> Task:
     if content["name"] != stem:
         raise TaskError(f"name is {content['name']!r}: it must be the file's, {stem!r}")
     values = dict(content)
-    for key in ("fields", "labels", "label_words"):
-        values[key] = _strings(content[key], key)
-    for key in ("label_aliases", "compose"):
+    for key in ("fields", "labels", "label_words", "group"):
+        if key in content:
+            values[key] = _strings(content[key], key)
+    for key in ("label_aliases", "compose", "mark"):
         if key in content:
             _strings([*content[key], *content[key].values()], key)
+    for source, names in content.get("labels_from", {}).items():
+        _check_type(names, dict, f"labels_from.{source}")
+        _strings([source, *names, *names.values()], "labels_from")
+    if "value_range" in content:
+        values["value_range"] = _numbers(content["value_range"], "value_range")
     if "hub" in content:
         _check_keys(content["hub"], _HUB_TYPES, _HUB_OPTIONAL, "hub.")
         _strings([*content["hub"]["splits"], *content["hub"]["splits"].values()], "hub.splits")
@@ -103,13 +115,23 @@ def _check_keys(content: Any, types: Mapping[str, type], optional: set[str], pre
             raise TaskError(
                 f"unknown key {prefix + str(key)!r}{did_you_mean(str(key), types)}: keys are {', '.join(types)}"
             )
-        if not isinstance(value, types[key]) or (types[key] is int and isinstance(value, bool)):
-            raise TaskError(f"{prefix}{key} must be of type {types[key].__name__}, got {value!r}")
+        _check_type(value, types[key], prefix + str(key))
     missing = [key for key in types if key not in content and key not in optional]
     if missing:
         raise TaskError(
             f"missing key {prefix + missing[0]!r}: needed are {', '.join(k for k in types if k not in optional)}"
         )
+
+
+def _check_type(value: Any, wanted: type, key: str) -> None:
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise TaskError(f"{key} must be of type {wanted.__name__}, got {value!r}")
+
+
+def _numbers(values: list[Any], key: str) -> tuple[float, float]:
+    if len(values) != 2 or not all(type(value) in (int, float) for value in values):
+        raise TaskError(f"{key} must hold two numbers, the least and the greatest, got {values!r}")
+    return float(values[0]), float(values[1])
 
 
 def _strings(values: list[Any], key: str) -> tuple[str, ...]:

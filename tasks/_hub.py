@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks._errors import TaskError
-from tasks._reading import Record, to_examples
+from tasks._reading import Skipped, to_examples
+from tasks._records import Record
 from tasks._rows import Rows
 from tasks._task import HubSource, Task
 
@@ -47,7 +48,7 @@ def _probe(endpoint: str) -> str | None:
         return f"{endpoint} cannot be reached ({error})"
 
 
-def load_hub(task: Task, split: str) -> Rows:
+def load_hub(task: Task, split: str, *, skip_bad: bool = False) -> Rows:
     """Load a split from the hub with ``datasets.load_dataset``; no code from the hub is run.
 
     Raises:
@@ -68,7 +69,7 @@ def load_hub(task: Task, split: str) -> Rows:
     _check_label_names(task, getattr(feature, "names", None), where)
     kept = loaded.select_columns(list(task.columns))
     batches = (kept[start : start + 1000] for start in range(0, len(kept), 1000))
-    return Rows.of(task, split, to_examples(task, _numbered(batches), where), where)
+    return _rows(task, split, batches, where, skip_bad)
 
 
 def cached_files(task: Task, split: str) -> list[Path]:
@@ -91,7 +92,7 @@ def cached_files(task: Task, split: str) -> list[Path]:
     return []
 
 
-def load_cache(task: Task, split: str) -> Rows:
+def load_cache(task: Task, split: str, *, skip_bad: bool = False) -> Rows:
     """Load a split from the local datasets cache without any network."""
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.ipc  # type: ignore[import-untyped, unused-ignore]
@@ -101,8 +102,8 @@ def load_cache(task: Task, split: str) -> Rows:
         raise TaskError(f"split {split!r} of {task.name} is not in the datasets cache {_cache_root()}")
     where = f"cache:{files[0].parent}:{split}"
     info = json.loads((files[0].parent / "dataset_info.json").read_text(encoding="utf-8"))
-    feature = (info.get("features") or {}).get(task.label_field) or {}
-    _check_label_names(task, feature.get("names"), where)
+    feature = (info.get("features") or {}).get(task.label_field)
+    _check_label_names(task, feature.get("names") if isinstance(feature, dict) else None, where)
 
     def batches() -> Iterator[dict[str, list[Any]]]:
         for path in files:
@@ -111,7 +112,7 @@ def load_cache(task: Task, split: str) -> Rows:
                 for batch in stream:
                     yield batch.select(list(task.columns)).to_pydict()
 
-    return Rows.of(task, split, to_examples(task, _numbered(batches()), where), where)
+    return _rows(task, split, batches(), where, skip_bad)
 
 
 def hub_split_of(task: Task, split: str) -> tuple[HubSource, str]:
@@ -121,6 +122,12 @@ def hub_split_of(task: Task, split: str) -> tuple[HubSource, str]:
     if split not in task.hub.splits:
         raise TaskError(f"task {task.name!r} has no split {split!r} on the hub: it has {', '.join(task.hub.splits)}")
     return task.hub, task.hub.splits[split]
+
+
+def _rows(task: Task, split: str, batches: Iterable[dict[str, list[Any]]], where: str, skip_bad: bool) -> Rows:
+    skipped = Skipped()
+    examples = list(to_examples(task, _numbered(batches), where, skipped if skip_bad else None))
+    return Rows.of(task, split, examples, where, skipped.rows())
 
 
 def _numbered(batches: Iterable[dict[str, list[Any]]]) -> Iterator[tuple[int, Record]]:

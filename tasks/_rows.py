@@ -5,23 +5,67 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tasks._task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled row: its texts in the order of the task's fields, its label id, and the digest of both."""
+    """One labelled row; what it is labelled with depends on the task's form.
+
+    Attributes:
+        texts: in the order of the task's fields.
+        label: the class, from 0; of a choice the right option; -1 where rows have no class.
+        digest: of the texts and what they are labelled with: 16 hex digits of a SHA-256.
+        value: the number of a regression.
+        answers: of a span task every answer that counts as right.
+        group: names the question the row belongs to; empty where the task has no groups.
+    """
 
     texts: tuple[str, ...]
     label: int
     digest: str
+    value: float | None = None
+    answers: tuple[str, ...] = ()
+    group: str = ""
 
     @classmethod
-    def of(cls, texts: tuple[str, ...], label: int) -> Example:
-        """Make an example and its digest (16 hex digits of the SHA-256 of texts and label)."""
-        content = "\x1f".join((*texts, str(label)))
-        return cls(texts, label, hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+    def of(cls, texts: tuple[str, ...], label: int, group: str = "") -> Example:
+        """Make an example of a class."""
+        return cls(texts, label, _digest((*texts, str(label))), group=group)
+
+    @classmethod
+    def valued(cls, texts: tuple[str, ...], value: float) -> Example:
+        """Make an example of a number."""
+        return cls(texts, -1, _digest((*texts, repr(value))), value=value)
+
+    @classmethod
+    def answered(cls, texts: tuple[str, ...], answers: tuple[str, ...]) -> Example:
+        """Make an example with one or more right answers."""
+        return cls(texts, -1, _digest((*texts, *answers)), answers=answers)
+
+
+def _digest(parts: tuple[str, ...]) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class BadRows:
+    """Malformed rows that were left out.
+
+    Attributes:
+        count: how many.
+        first: what was wrong with the first few, each with file and line.
+    """
+
+    SHOWN: ClassVar[int] = 5
+    count: int = 0
+    first: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        more = f"; and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
+        return f"{self.count} malformed rows were left out: " + "; ".join(self.first) + more if self.count else ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +78,7 @@ class Rows:
         examples: the rows.
         digest: SHA-256 over the rows as a multiset: the order in a file does not change it.
         source: where they came from, for people and for run records.
+        bad: malformed rows that were left out, where that was asked for.
     """
 
     task: Task
@@ -41,20 +86,21 @@ class Rows:
     examples: tuple[Example, ...]
     digest: str
     source: str
+    bad: BadRows = BadRows()
 
     @classmethod
-    def of(cls, task: Task, split: str, examples: Iterable[Example], source: str) -> Rows:
+    def of(cls, task: Task, split: str, examples: Iterable[Example], source: str, bad: BadRows | None = None) -> Rows:
         """Make rows and their digest."""
         kept = tuple(examples)
-        return cls(task, split, kept, rows_digest(kept), source)
+        return cls(task, split, kept, rows_digest(kept), source, bad or BadRows())
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def label_counts(self) -> dict[str, int]:
-        """Return label name -> number of rows, in label order, zeros included."""
+        """Return label name -> number of rows, in label order, zeros included; empty where rows have no class."""
         counts = [0] * len(self.task.labels)
-        for example in self.examples:
+        for example in self.examples if counts else ():
             counts[example.label] += 1
         return dict(zip(self.task.labels, counts, strict=True))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks._catalogue import load_task
 from tasks._errors import TaskError, did_you_mean
+from tasks._forms import CLASS_FORMS, FORMS
 from tasks._hub import cached_files, load_cache, load_hub, why_no_hub
-from tasks._reading import SUFFIXES, read_rows
+from tasks._reading import read_rows
+from tasks._records import SUFFIXES
 from tasks._rows import Rows
 from tasks._task import SPLITS, Task
 
@@ -50,9 +52,12 @@ class FolderSource(DataSource):
     """Rows in files: ``FOLDER/<task>/<split>.jsonl``, or ``.csv``, ``.tsv``, ``.parquet``.
 
     A file may also be called what the hub calls the split: tasks without a validation split use ``test.jsonl`` for it.
+    Where one task alone is asked for, the files may lie in FOLDER itself.
     """
 
     folder: Path
+    alone: bool = False
+    skip_bad: bool = False
     kind = "folder"
 
     @property
@@ -60,15 +65,19 @@ class FolderSource(DataSource):
         """One line for people and run records."""
         return f"folder {self.folder}"
 
+    def home(self, task: Task) -> Path:
+        """Return the folder with the task's files."""
+        own = self.folder / task.name
+        return self.folder if self.alone and not own.is_dir() and split_file(self.folder, "train") else own
+
     def file(self, task: Task, split: str) -> Path | None:
         """Return the file of a split, or None."""
         stems = [split, *([task.hub.splits[split]] if task.hub and split in task.hub.splits else [])]
-        candidates = (self.folder / task.name / (stem + suffix) for stem in stems for suffix in SUFFIXES)
-        return next((path for path in candidates if path.is_file()), None)
+        return next((path for stem in stems if (path := split_file(self.home(task), stem))), None)
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Return the splits for which the folder has a file."""
-        if not (self.folder / task.name).is_dir():
+        if not self.home(task).is_dir():
             known = sorted(path.name for path in self.folder.iterdir() if path.is_dir())
             raise TaskError(
                 f"folder {str(self.folder)!r} has no task {task.name!r}{did_you_mean(task.name, known)}:"
@@ -83,17 +92,17 @@ class FolderSource(DataSource):
         self.splits(task)
         path = self.file(task, split)
         if path is None:
-            there = sorted(path.name for path in (self.folder / task.name).iterdir())
-            raise TaskError(
-                f"folder {str(self.folder / task.name)!r} has no {split}.jsonl: it has {', '.join(there) or 'no files'}"
-            )
-        return read_rows(path, task, split)
+            home = self.home(task)
+            there = sorted(path.name for path in home.iterdir())
+            raise TaskError(f"folder {str(home)!r} has no {split}.jsonl: it has {', '.join(there) or 'no files'}")
+        return read_rows(path, task, split, skip_bad=self.skip_bad)
 
 
 @dataclass(frozen=True)
 class HubDataSource(DataSource):
     """Rows from the Hugging Face hub."""
 
+    skip_bad: bool = False
     kind = "hub"
     description = "the Hugging Face hub"
 
@@ -105,9 +114,9 @@ class HubDataSource(DataSource):
         """Load the rows of a split from the hub, or from its local cache where the hub cannot be reached."""
         reason = why_no_hub()
         if reason is None:
-            return load_hub(task, split)
+            return load_hub(task, split, skip_bad=self.skip_bad)
         if cached_files(task, split):
-            return load_cache(task, split)
+            return load_cache(task, split, skip_bad=self.skip_bad)
         raise TaskError(f"no {split} rows of {task.name!r}: {reason}, nor are they cached: use --data FOLDER or sample")
 
 
@@ -115,6 +124,7 @@ class HubDataSource(DataSource):
 class CacheSource(DataSource):
     """Rows from the local cache of an earlier download from the hub."""
 
+    skip_bad: bool = False
     kind = "cache"
     description = "the local datasets cache"
 
@@ -124,7 +134,7 @@ class CacheSource(DataSource):
 
     def load(self, task: Task, split: str) -> Rows:
         """Load the rows of a split from the cache."""
-        return load_cache(task, split)
+        return load_cache(task, split, skip_bad=self.skip_bad)
 
 
 @dataclass(frozen=True)
@@ -162,32 +172,46 @@ class SampleSource(DataSource):
         return Rows.of(task, split, generate(plain, split), f"sample:{plain}:{split}")
 
 
-def open_data(choice: str | None, names: Sequence[str]) -> DataSource:
+def split_file(folder: Path, stem: str) -> Path | None:
+    """Return the file of rows with that stem in a folder, or None."""
+    return next((path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
+
+
+def open_data(
+    choice: str | None, names: Sequence[str], *, forms: Collection[str] = CLASS_FORMS, skip_bad: bool = False
+) -> DataSource:
     """Decide where the rows of all the named tasks come from.
 
     Args:
         choice: a folder, ``hub``, ``sample``, or None for automatic: the hub where it can be reached (found out once,
             in at most five seconds), else the datasets cache where it holds every task, else the sample tasks.
         names: all the tasks of one command.
+        forms: the forms of task that the caller can use; by default those that can be trained.
+        skip_bad: leave malformed rows out; ``Rows.bad`` counts and shows them.
 
     Raises:
-        TaskError: for an unknown choice or task, or a task the choice does not have.
+        TaskError: for an unknown choice or task, a task of another form, or one the choice does not have.
     """
-    source = _choose(choice, names)
+    source = _choose(choice, names, skip_bad)
     for name in names:
         task = source.task(name)
+        if task.form not in forms:
+            raise TaskError(
+                f"task {task.name!r} is of the form {task.form!r} ({FORMS[task.form].summary}), which cannot be trained"
+                f" yet: use a task of the form {' or '.join(forms)}"
+            )
         if not source.splits(task):
             raise TaskError(f"{source.description} has no rows of task {task.name!r}: give them with --data FOLDER")
     return source
 
 
-def _choose(choice: str | None, names: Sequence[str]) -> DataSource:
+def _choose(choice: str | None, names: Sequence[str], skip_bad: bool) -> DataSource:
     if choice == "hub":
-        return HubDataSource()
+        return HubDataSource(skip_bad)
     if choice == "sample":
         return SampleSource()
     if choice is not None:
-        return _folder(choice)
+        return FolderSource(_folder(choice), alone=len(set(names)) == 1, skip_bad=skip_bad)
     sampled = [name.startswith(SAMPLE_PREFIX) for name in names]
     if names and all(sampled):
         return SampleSource()
@@ -196,13 +220,13 @@ def _choose(choice: str | None, names: Sequence[str]) -> DataSource:
     wanted = [load_task(name) for name in names]
     reason = why_no_hub()
     if reason is None:
-        return HubDataSource()
+        return HubDataSource(skip_bad)
     if wanted and all(cached_files(task, split) for task in wanted for split in ("train", "validation")):
-        return CacheSource()
+        return CacheSource(skip_bad)
     return SampleSource(notice=_notice(wanted, reason))
 
 
-def _folder(choice: str) -> FolderSource:
+def _folder(choice: str) -> Path:
     folder = Path(choice).expanduser()
     if not folder.is_dir():
         parent = folder.parent
@@ -211,7 +235,7 @@ def _folder(choice: str) -> FolderSource:
             f"no data folder {choice!r}{did_you_mean(folder.name, [*near, 'hub', 'sample'])}:"
             " --data takes a folder with <task>/train.jsonl, 'hub' or 'sample'"
         )
-    return FolderSource(folder)
+    return folder
 
 
 def _notice(wanted: Sequence[Task], reason: str) -> str:

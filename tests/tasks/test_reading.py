@@ -1,10 +1,11 @@
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 
-from tasks import Example, Rows, TaskError, find_leaks, load_task, read_rows
+from tasks import Example, Rows, TaskError, find_leaks, load_task, read_rows, stream_rows
 
 MNLI, WIC, SNLI = load_task("mnli"), load_task("wic"), load_task("snli")
 ROW = {"premise": "It rains.", "hypothesis": "It is wet.", "label": 0, "idx": 7}
@@ -121,6 +122,163 @@ def test_digest_does_not_depend_on_order_but_on_content(tmp_path: Path) -> None:
     assert Example.of(("ab", "c"), 0).digest != Example.of(("a", "bc"), 0).digest
 
 
+QA = {"question": "Who ran?", "context": "Ann and Bob ran."}
+
+
+@pytest.mark.parametrize(
+    ("answers", "kept"),
+    [
+        (["Ann", "Bob", "Ann", " "], ("Ann", "Bob")),
+        ({"text": ["Ann", "Bob"], "answer_start": [0, 8]}, ("Ann", "Bob")),
+        ("Ann", ("Ann",)),
+    ],
+)
+def test_every_answer_is_kept(tmp_path: Path, answers: object, kept: tuple[str, ...]) -> None:
+    (example,) = read_rows(write(tmp_path, QA | {"answers": answers}), load_task("squad")).examples
+    assert (example.texts, example.answers, example.label) == (("Who ran?", "Ann and Bob ran."), kept, -1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ("{'text': ['Ann'], 'answer_start': [0]}", "the text of a list or an object: give answers as plain texts"),
+        ('["Ann"]', "the text of a list or an object"),
+        ([], "the row has no label"),
+        ({"text": []}, "the row has no label"),
+        ([1], r"answers is \[1\]: must be a text, a list of texts"),
+        (5, "answers is 5: must be a text"),
+        ({"answer": "Ann"}, "the row has no label"),
+    ],
+)
+def test_malformed_answers(tmp_path: Path, answers: object, message: str) -> None:
+    with pytest.raises(TaskError, match=f"line 1: .*{message}"):
+        read_rows(write(tmp_path, QA | {"answers": answers}), load_task("squad"))
+
+
+def test_numbers(tmp_path: Path) -> None:
+    stsb, row = load_task("stsb"), {"sentence1": "a", "sentence2": "b"}
+    rows = read_rows(write(tmp_path, *(row | {"label": value} for value in (3.8, "2.5", 0, 5))), stsb)
+    assert [example.value for example in rows.examples] == [3.8, 2.5, 0.0, 5.0]
+    assert rows.label_counts() == {}
+    assert len({example.digest for example in rows.examples}) == 4
+    for value in (5.1, "much", None, True, "nan", [1]):
+        with pytest.raises(TaskError, match=r"must be a number from 0 to 5|the row has no label"):
+            read_rows(write(tmp_path, row | {"label": value}), stsb)
+
+
+def test_options_named_by_numbers(tmp_path: Path) -> None:
+    winogrande, row = load_task("winogrande"), {"sentence": "_ ran.", "option1": "Ann", "option2": "Bob"}
+    rows = read_rows(write(tmp_path, *(row | {"answer": answer} for answer in ("1", "2", 1, 2))), winogrande)
+    assert [example.label for example in rows.examples] == [0, 1, 0, 1], "the first option is 1, not 0"
+    assert rows.examples[0].texts == ("_ ran.", "Ann", "Bob")
+    for answer in ("0", 0):
+        with pytest.raises(TaskError, match="answer is"):
+            read_rows(write(tmp_path, row | {"answer": answer}), winogrande)
+    with pytest.raises(TaskError, match="the row has no label"):
+        read_rows(write(tmp_path, row | {"answer": ""}), winogrande)
+
+
+def test_answers_of_a_question_share_a_group(tmp_path: Path) -> None:
+    row = {"paragraph": "Ann ran.", "question": "Who?", "answer": "Ann", "label": 1}
+    path = write(tmp_path, row, row | {"answer": "Bob", "label": 0}, row | {"question": "Why?"})
+    first, second, other = read_rows(path, load_task("multirc")).examples
+    assert first.texts == ("Who? Ann", "Ann ran.")
+    assert first.group == second.group != other.group
+
+
+WSC_ROW = {
+    "text": "Ann saw Eve; she waved, then she left.",
+    "span1_index": 0,
+    "span1_text": "Ann",
+    "span2_text": "she",
+    "label": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("index", "text"),
+    [
+        (3, "Ann saw Eve; * she * waved, then she left."),
+        (6, "Ann saw Eve; she waved, then * she * left."),
+        ("7", "Ann saw Eve; she waved, then * she * left."),
+    ],
+)
+def test_the_pronoun_is_marked_where_it_stands(tmp_path: Path, index: object, text: str) -> None:
+    (example,) = read_rows(write(tmp_path, WSC_ROW | {"span2_index": index}), load_task("wsc")).examples
+    assert example.texts == (text, "she refers to Ann")
+
+
+def test_marks_that_cannot_be_set(tmp_path: Path) -> None:
+    wsc = load_task("wsc")
+    with pytest.raises(TaskError, match="span2_text is 'he': must stand in text"):
+        read_rows(write(tmp_path, WSC_ROW | {"span2_index": 3, "span2_text": "he"}), wsc)
+    with pytest.raises(TaskError, match="span2_index is None: must be a number"):
+        read_rows(write(tmp_path, WSC_ROW | {"span2_index": None}), wsc)
+
+
+BROKEN = ["not JSON", ROW, ROW | {"label": 9}, ROW | {"premise": 1}, "[]", {}, ROW | {"label": None}, ROW]
+
+
+def test_bad_rows_are_counted_and_shown_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, *BROKEN)
+    rows = read_rows(path, MNLI, skip_bad=True)
+    assert len(rows) == 2
+    assert rows.bad.count == 6
+    assert len(rows.bad.first) == 5
+    assert rows.bad.first[0].startswith(f"{path}, line 1: not JSON")
+    assert "line 3: label is 9" in rows.bad.first[1]
+    assert str(rows.bad).startswith("6 malformed rows were left out: ")
+    assert str(rows.bad).endswith("; and 1 more")
+    assert str(read_rows(write(tmp_path, ROW), MNLI, skip_bad=True).bad) == ""
+    with pytest.raises(TaskError, match="no labelled rows"):
+        read_rows(write(tmp_path, "?"), MNLI, skip_bad=True)
+
+
+def test_bad_rows_of_a_csv_file(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("premise,hypothesis,label\na,b,0\nonly one\na,b,9\nc,d,1\n")
+    rows = read_rows(path, MNLI, skip_bad=True)
+    assert (len(rows), rows.bad.count) == (2, 2)
+    assert "line 3: 1 columns instead of 3" in rows.bad.first[0]
+
+
+def test_a_stream_reads_the_file_anew_and_holds_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, *BROKEN)
+    stream = stream_rows(path, MNLI, skip_bad=True)
+    assert list(stream) == list(stream) == list(read_rows(path, MNLI, skip_bad=True).examples)
+    assert stream.bad.count == 6
+    with pytest.raises(TaskError, match="line 1: not JSON"):
+        next(iter(stream_rows(path, MNLI)))
+    with pytest.raises(TaskError, match="no file"):
+        stream_rows(tmp_path / "none.jsonl", MNLI)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_stream_of_many_rows_needs_little_memory(tmp_path: Path, kind: str) -> None:
+    import tracemalloc
+
+    import pyarrow
+    import pyarrow.parquet
+
+    path, n, text = tmp_path / f"train.{kind}", 20_000, "word " * 40
+    if kind == "parquet":
+        table = pyarrow.table({"premise": [f"{i} {text}" for i in range(n)], "hypothesis": ["b"] * n, "label": [0] * n})
+        pyarrow.parquet.write_table(table, path, row_group_size=1000)
+        del table
+    else:
+        with path.open("w") as file:
+            if kind == "csv":
+                file.write("premise,hypothesis,label\n")
+            for i in range(n):
+                row = f"{i} {text},b,0" if kind == "csv" else json.dumps(ROW | {"premise": f"{i} {text}"})
+                file.write(row + "\n")
+    tracemalloc.start()
+    assert sum(1 for _ in stream_rows(path, MNLI)) == n
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n * len(text) / 4, f"{peak / 1e6:.1f} MB for a text of {n * len(text) / 1e6:.1f} MB"
+
+
 def test_leaks_ignore_case_and_whitespace() -> None:
     train = [Example.of(("The cat  sat.", "It sat."), 0)]
     leak = Example.of(("the CAT sat. ", "it sat."), 2)
@@ -134,10 +292,40 @@ def test_jsonl_is_read_fast(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 2, "meant to be over 50,000 rows a second on a free core"
 
 
-def test_real_rows(real_rows: Path) -> None:
-    sizes = {"mnli": 7469, "qqp": 7600, "sst2": 872, "cb": 56, "boolq": 3270, "wic": 638, "cola": 1043, "qnli": 5463}
-    for name, size in sizes.items():
+REAL_SIZES = """
+    mnli 7469  qqp 7600  sst2 872  cb 56  boolq 3270  wic 638  cola 1043  qnli 5463  mrpc 408  paws 1000  wsc 104
+    multirc 4848  winogrande 1267
+"""
+REAL = dict(zip(REAL_SIZES.split()[::2], map(int, REAL_SIZES.split()[1::2]), strict=True))
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_rows(real_rows: Path, name: str) -> None:
+    rows = read_rows(real_rows / name / "validation.jsonl", load_task(name))
+    assert isinstance(rows, Rows)
+    assert len(rows) == REAL[name]
+    assert min(rows.label_counts().values()) > 0
+
+
+def test_real_rows_of_other_forms(real_rows: Path) -> None:
+    stsb = read_rows(real_rows / "stsb" / "validation.jsonl", load_task("stsb"))
+    assert len(stsb) == 1500
+    for name, size in {"nq": 600, "hotpotqa": 281}.items():
         rows = read_rows(real_rows / name / "validation.jsonl", load_task(name))
-        assert isinstance(rows, Rows)
         assert len(rows) == size
-        assert min(rows.label_counts().values()) > 0
+        assert all(example.answers for example in rows.examples)
+    nq = read_rows(real_rows / "nq" / "validation.jsonl", load_task("nq"))
+    assert sum(len(example.answers) > 1 for example in nq.examples) == 201
+
+
+def test_real_questions_of_multirc(real_rows: Path) -> None:
+    rows = read_rows(real_rows / "multirc" / "validation.jsonl", load_task("multirc"))
+    assert len({example.group for example in rows.examples}) == 953, "as many as its idx column tells apart"
+
+
+def test_real_pronouns_are_marked(real_rows: Path) -> None:
+    for split in ("train", "validation"):
+        for example in read_rows(real_rows / "wsc" / f"{split}.jsonl", load_task("wsc")).examples:
+            marked = re.findall(r"(?:^| )\* (.+?) \*(?: |$)", example.texts[0])
+            assert len(marked) == 1
+            assert example.texts[1].lower().startswith(marked[0].strip('.,"').lower())

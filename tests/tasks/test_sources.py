@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import TaskError, _hub, load_task, open_data
+from tasks import FORMS, TaskError, _hub, load_task, open_data
 
 ROWS = [
     {"premise": f"It rained {i} days.", "hypothesis": "It was wet.", "label": i % 3, "idx": i} for i in range(9)
@@ -166,6 +166,62 @@ def test_hub(parquet_hub, folder: Path) -> None:
     load_dataset.file = "missing"
     with pytest.raises(TaskError, match=r"cannot be loaded .*--data FOLDER"):
         source.load(mnli, "train")
+
+
+OTHER_FORMS = {
+    "squad": [{"id": "1", "title": "t", "question": "Who?", "context": "Ann and Bob.",
+               "answers": {"text": ["Ann", "Bob"], "answer_start": [0, 8]}}],
+    "newsqa": [{"question": "Who?", "context": "Ann and Bob.", "answers": ["Ann", "Bob"], "key": "k", "labels": []}],
+    "record": [{"query": "@placeholder ran.", "passage": "Ann and Bob.", "entities": ["Ann"],
+                "entity_spans": {"text": ["Ann"], "start": [0], "end": [3]}, "answers": ["Ann", "Bob"], "idx": {}}],
+    "stsb": [{"sentence1": "a", "sentence2": "b", "label": 2.5, "idx": 0}],
+    "winogrande": [{"sentence": "_ ran.", "option1": "Ann", "option2": "Bob", "answer": "2"}],
+    "multirc": [{"paragraph": "Ann ran.", "question": "Who?", "answer": "Ann", "label": 1,
+                 "idx": {"paragraph": 0, "question": 0, "answer": 0}}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_hub_of_other_forms(parquet_hub, tmp_path: Path, name: str) -> None:
+    import datasets
+
+    load_dataset, _ = parquet_hub
+    rows = [{key: value for key, value in row.items() if value not in ({}, [])} for row in OTHER_FORMS[name]]
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "form.parquet")
+    load_dataset.file = "form"
+    source = open_data("hub", [name], forms=FORMS)
+    (example,) = source.load(source.task(name), "train").examples
+    assert example.answers == (("Ann", "Bob") if source.task(name).gold == "answers" else ())
+    assert example.value == (2.5 if name == "stsb" else None)
+    assert example.label == {"winogrande": 1, "multirc": 1}.get(name, -1)
+
+
+def test_forms_that_cannot_be_trained_are_refused_unless_asked_for(folder: Path) -> None:
+    (folder / "stsb").mkdir()
+    (folder / "stsb" / "train.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 1}')
+    with pytest.raises(TaskError, match=r"'stsb' is of the form 'regression' .*cannot be trained yet.*single or pair"):
+        open_data(str(folder), ["mnli", "stsb"])
+    source = open_data(str(folder), ["mnli", "stsb"], forms=FORMS)
+    assert source.load(source.task("stsb"), "train").examples[0].value == 1.0
+
+
+def test_files_of_one_task_may_lie_in_the_folder_itself(folder: Path) -> None:
+    own = folder / "mnli"
+    source = open_data(str(own), ["mnli"])
+    assert source.splits(source.task("mnli")) == ("train", "validation")
+    assert len(source.load(source.task("mnli"), "train")) == 9
+    with pytest.raises(TaskError, match="has no task 'mnli'"):
+        open_data(str(own), ["mnli", "cb"])
+    assert len(open_data(str(folder), ["cb"]).load(load_task("cb"), "train")) == 9
+
+
+def test_bad_rows_of_a_folder_are_left_out_where_that_is_asked_for(folder: Path) -> None:
+    path = folder / "cb" / "train.jsonl"
+    path.write_text(path.read_text() + "\n?\n")
+    with pytest.raises(TaskError, match="line 10: not JSON"):
+        open_data(str(folder), ["cb"]).load(load_task("cb"), "train")
+    rows = open_data(str(folder), ["cb"], skip_bad=True).load(load_task("cb"), "train")
+    assert (len(rows), rows.bad.count) == (9, 1)
 
 
 def test_hub_asked_for_without_a_network_says_so_at_once(offline: Path) -> None:
