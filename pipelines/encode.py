@@ -16,7 +16,7 @@ from tasks import Rows
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from pipelines.backbone import FamilyName
+    from pipelines.architecture import FamilyName
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.backbone import BackboneInfo, FamilyName
+from pipelines.architecture import FamilyName
+from pipelines.backbone import BackboneInfo
 from pipelines.errors import PipelineError
-from pipelines.methods.dept import Scaling, rank_for_budget
-
-BUDGET = 100
+from pipelines.methods.dept import BUDGET, Scaling, rank_for_budget
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Recipe:
         alpha2: Rate of A and B, absolute.
         head_lr: Rate of an encoder's head.
         m: Prompt rows.
-        r: Rank; None to derive it from the budget of a plain prompt of `BUDGET` rows.
+        r: Rank; None to derive it from the budget of a plain prompt of 100 rows.
         scaling: How γ follows from r.
     """
 

@@ -309,7 +309,7 @@ def search_space(setup: Setup, segments: int, start: str, sources: Sequence[Sour
     if start in ("auto", SCRATCH) or not starts:
         starts.insert(0, Start(SCRATCH, shape.m, shape.r))
     ms = [s.m for s in starts]
-    limit = setup.info.position_limit
+    limit = setup.info.architecture.position_limit
     longest = 2 * max(ms) if limit is None else min(2 * max(ms), limit - shape.s)
     m = Range(max(1, min(ms) // 4), shape.m, longest) if settings.m is None else Range.fixed(settings.m)
     r: Range | Budget

@@ -26,10 +26,11 @@ class Encoder:
         inputs = embed(backbone.word_embeddings(batch.ids), batch.mask, batch.slot)
         model = backbone.model
         takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        positions = inputs.positions + backbone.info.architecture.first_position
         hidden = model(
             inputs_embeds=inputs.embeddings.to(backbone.dtype),
             attention_mask=inputs.mask.long(),
-            **({"position_ids": inputs.positions + backbone.info.first_position} if takes_positions else {}),
+            **({"position_ids": positions} if takes_positions else {}),
         ).last_hidden_state
         pooled = heads.pool(hidden[:, inputs.prompt_length :].to(inputs.embeddings.dtype), batch.segments)
         scores = pooled.new_full((len(pooled), max(slot.classes for slot in slots)), float("-inf"))

@@ -31,7 +31,7 @@ class EncoderDecoder:
     def _encode(self, backbone: Backbone, batch: Batch, embed: Embed) -> tuple[Tensor, Tensor]:
         inputs = embed(backbone.word_embeddings(batch.ids), batch.mask, batch.slot)
         embeddings, mask = inputs.embeddings.to(backbone.dtype), inputs.mask
-        if backbone.info.position_limit is not None:
+        if backbone.info.architecture.counts_padding:
             # BART's encoder counts positions over padding and takes no ids for them: padding goes to the end
             order = (~mask).long().argsort(dim=1, stable=True)
             embeddings = embeddings.gather(1, order[..., None].expand_as(embeddings))

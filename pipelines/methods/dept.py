@@ -23,6 +23,9 @@ from torch.nn import functional as F
 
 Scaling = Literal["released", "paper"]
 
+BUDGET = 100
+"""Rows of the plain prompt whose parameters the published settings match: 76,800 numbers for d = 768."""
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -52,6 +55,16 @@ class Factors:
     def m(self) -> int:
         """Prompt rows."""
         return self.prompt.shape[0]
+
+    @property
+    def r(self) -> int:
+        """Rank of the update."""
+        return self.A.shape[1]
+
+    @property
+    def s(self) -> int:
+        """Text positions that have an update."""
+        return self.A.shape[0]
 
 
 @dataclass(frozen=True)
@@ -116,12 +129,100 @@ def initial_factors(
         raise ValueError(f"m={m} prompt rows cannot be drawn from a vocabulary of {V} rows: lower m")
     rows = torch.randperm(V, generator=generator)[:m]
     prompt = vocabulary[rows.to(vocabulary.device)].to("cpu", torch.float32)
+    return Factors(prompt.clone(), initial_A(s, r, generator=generator, gaussian=gaussian), torch.zeros(r, d), gamma)
+
+
+def initial_A(s: int, r: int, *, generator: torch.Generator, gaussian: bool = False) -> Tensor:  # noqa: N802
+    """A fresh A, float32, ``(s, r)``: uniform in ±1/√r as released, or from N(0, 1) as the paper has it."""
     A = torch.empty(s, r)
     if gaussian:
         A.normal_(generator=generator)
     elif r:
         A.uniform_(-1 / math.sqrt(r), 1 / math.sqrt(r), generator=generator)
-    return Factors(prompt.clone(), A, torch.zeros(r, d), gamma)
+    return A
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Factors of K slots laid out for batches whose rows may belong to any of them; see `stack`.
+
+    Attributes:
+        prompts: Shape ``(K, M, d)`` with M the longest prompt; shorter ones are padded on the left.
+        updates: Shape ``(1 + S_1 + ... + S_K, d)``: a zero row, then γ·A·B of one slot after another.
+        m: Prompt rows of each slot, int64, shape ``(K,)``.
+        first: Where each slot's updates begin, less one: row ``first[k] + i`` is slot k's i-th, counted from 1.
+        length: Rows of each slot's update, int64, shape ``(K,)``.
+    """
+
+    prompts: Tensor
+    updates: Tensor
+    m: Tensor
+    first: Tensor
+    length: Tensor
+
+
+def stack(factors: Sequence[Factors], used: int | None = None) -> Stacked:
+    """Compute γ·A·B of every slot and lay prompts and updates side by side.
+
+    Args:
+        factors: One per slot; m, r and s may differ.
+        used: Rows of A·B that a batch can need: its longest text; all of them if None.
+    """
+    updates = [f.gamma * (f.A[:used] @ f.B) for f in factors]
+    device, d = updates[0].device, updates[0].shape[1]
+    lengths = [update.shape[0] for update in updates]
+    M = max(f.m for f in factors)
+    return Stacked(
+        prompts=torch.stack([F.pad(f.prompt, (0, 0, M - f.m, 0)) for f in factors]),
+        updates=torch.cat([updates[0].new_zeros(1, d), *updates]),
+        m=torch.tensor([f.m for f in factors], device=device),
+        first=torch.tensor([sum(lengths[:k]) for k in range(len(lengths))], device=device),
+        length=torch.tensor(lengths, device=device),
+    )
+
+
+def text_order(mask: Tensor, text: Tensor | None = None) -> Tensor:
+    """Which row of A·B each token gets, counted from 1; 0 for tokens that get none.
+
+    Args:
+        mask: Real tokens, bool, shape ``(N, L)``; padding may stand on either side.
+        text: Tokens that get the update, bool, shape ``(N, L)``; all real ones if None. A decoder's label tokens
+            are real but not text.
+
+    Returns:
+        int64, shape ``(N, L)``.
+    """
+    updated = mask if text is None else mask & text
+    return torch.where(updated, updated.long().cumsum(1), 0)
+
+
+def add_updates(tokens: Tensor, order: Tensor, stacked: Stacked, slot_of_row: Tensor) -> Tensor:
+    """``W(x) + γ·A·B``: word embeddings ``(N, L, d)`` with each token's update, by its order in the text.
+
+    Text beyond a slot's s gets none. See `text_order` for ``order`` and `input_embeddings` for the rest.
+    """
+    has_update = (order > 0) & (order <= stacked.length[slot_of_row, None])
+    index = torch.where(has_update, stacked.first[slot_of_row, None] + order, 0)
+    return tokens + F.embedding(index, stacked.updates)
+
+
+def prompt_mask(stacked: Stacked, slot_of_row: Tensor) -> Tensor:
+    """Where each row has a prompt, bool, shape ``(N, M)``; shorter prompts are padded on the left."""
+    M = stacked.prompts.shape[1]
+    return torch.arange(M, device=slot_of_row.device) >= (M - stacked.m[slot_of_row])[:, None]
+
+
+def count_positions(mask: Tensor) -> Tensor:
+    """Positions from 0 over the real tokens of each row, int64; padding stands at 0."""
+    return torch.where(mask, mask.long().cumsum(1) - 1, 0)
+
+
+def prepend_prompts(embedded: Tensor, mask: Tensor, stacked: Stacked, slot_of_row: Tensor) -> Inputs:
+    """``[P_s ; ...]``: each row's prompt in front of its embeddings ``(N, L, d)`` with their mask ``(N, L)``."""
+    K, M, d = stacked.prompts.shape
+    rows = F.embedding(slot_of_row, stacked.prompts.reshape(K, M * d)).view(len(slot_of_row), M, d)
+    full = torch.cat([prompt_mask(stacked, slot_of_row), mask], 1)
+    return Inputs(torch.cat([rows, embedded], 1), full, count_positions(full), M)
 
 
 def input_embeddings(
@@ -134,30 +235,11 @@ def input_embeddings(
         mask: Real tokens, bool, shape ``(N, L)``; padding may stand on either side.
         factors: One per slot; m, r and s may differ.
         slot_of_row: Index into ``factors`` for each row, int64, shape ``(N,)``.
-        text: Tokens that get the update, bool, shape ``(N, L)``; all real ones if None. A decoder's label tokens
-            are real but not text.
+        text: Tokens that get the update, bool, shape ``(N, L)``; all real ones if None.
 
     Returns:
-        Embeddings in the factors' dtype, with their mask and positions. Text beyond a slot's s gets no update.
+        Embeddings in the factors' dtype, with their mask and positions.
     """
-    d = tokens.shape[-1]
-    updated = mask if text is None else mask & text
-    order = updated.long().cumsum(1)  # 1 for the first text token: row 0 of the table is the update of none
-    used = int(order.max()) if order.numel() else 0
-    deltas = [f.gamma * (f.A[:used] @ f.B) for f in factors]
-    table = torch.cat([deltas[0].new_zeros(1, d), *deltas])
-    lengths = [delta.shape[0] for delta in deltas]
-    first = torch.tensor([sum(lengths[:k]) for k in range(len(lengths))], device=tokens.device)
-    length = torch.tensor(lengths, device=tokens.device)
-    has_update = updated & (order <= length[slot_of_row, None])
-    index = torch.where(has_update, first[slot_of_row, None] + order, 0)
-    embedded = tokens + F.embedding(index, table)
-
-    M = max(f.m for f in factors)
-    prompts = torch.stack([F.pad(f.prompt, (0, 0, M - f.m, 0)) for f in factors])
-    rows = F.embedding(slot_of_row, prompts.flatten(1)).view(len(slot_of_row), M, d)
-    m = torch.tensor([f.m for f in factors], device=tokens.device)[slot_of_row]
-    in_prompt = torch.arange(M, device=tokens.device) >= (M - m)[:, None]
-    full = torch.cat([in_prompt, mask], 1)
-    positions = torch.where(full, full.long().cumsum(1) - 1, 0)
-    return Inputs(torch.cat([rows, embedded], 1), full, positions, M)
+    order = text_order(mask, text)
+    stacked = stack(factors, int(order.max()) if order.numel() else 0)
+    return prepend_prompts(add_updates(tokens, order, stacked, slot_of_row), mask, stacked, slot_of_row)

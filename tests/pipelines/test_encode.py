@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.backbone import FamilyName
+from pipelines.architecture import FamilyName
 from pipelines.encode import Encoded, chunks, collate, encode
 from tasks import Example, Rows
 from tests.pipelines.tiny import FIRST, LAST, WORDS, build_tokenizer, toy_task

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipelines.backbone import Backbone, FamilyName
+from pipelines.architecture import FamilyName
+from pipelines.backbone import Backbone
 from pipelines.encode import Batch, Encoded, collate
 from pipelines.families import FAMILIES, SlotView
 from pipelines.families.base import word_log_likelihood
 from pipelines.methods.dept import Inputs, input_embeddings
 from pipelines.slot import Slot
-from tests.pipelines.tiny import FIRST, LAST, PAD, Tiny, kinds_of, toy_data, toy_slot, toy_spec
+from tests.pipelines.tiny import FIRST, KINDS, LAST, PAD, Tiny, kinds_of, toy_data, toy_slot, toy_spec
 
 SHAPES = [
     {"m": 3, "r": 2, "s": 24, "classes": 3, "form": "pair"},
@@ -127,7 +128,7 @@ REFERENCES = {
 }
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet", "deberta", "t5", "bart", "llama", "gpt2", "opt"])
+@pytest.mark.parametrize("kind", list(KINDS))
 @torch.no_grad()
 def test_scores_of_a_mixed_batch_equal_single_rows(tiny: Tiny, kind: str) -> None:
     mixed = Mixed(tiny(kind))
@@ -173,7 +174,7 @@ def test_gradients_reach_everything_that_is_trained_and_nothing_else(tiny: Tiny,
 def test_first_token_stands_where_the_model_puts_it(tiny: Tiny, kind: str, offset: int) -> None:
     """With nothing learned, the text is read as the model reads token ids."""
     backbone = tiny(kind)
-    assert backbone.info.first_position == offset
+    assert backbone.info.architecture.first_position == offset
     data = toy_data(backbone, rows=3)
     batch = collate([(0, data.train, i) for i in range(3)], backbone.device)
     slot = toy_slot(backbone, toy_spec(m=0, r=0), data)

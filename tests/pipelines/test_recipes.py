@@ -3,18 +3,20 @@ from typing import Any
 
 import pytest
 
+from pipelines.architecture import Architecture, FamilyName
 from pipelines.backbone import BackboneInfo
 from pipelines.errors import PipelineError
 from pipelines.methods.dept import parameter_count
 from pipelines.recipes import BUDGET, RECIPES, Shape, choose_shape
 
 
-def info(**changes: Any) -> BackboneInfo:
+def info(family: FamilyName = "encoder-decoder", position_limit: int | None = None, **changes: Any) -> BackboneInfo:
     fields: dict[str, Any] = {
-        "name": "some-t5", "folder": Path(), "family": "encoder-decoder", "d": 768, "embedding_rms": 1.0,
-        "fingerprint": "f", "tokenizer_fingerprint": "t", "first_position": 0, "position_limit": None,
+        "name": "some-t5", "folder": Path(), "d": 768, "embedding_rms": 1.0, "fingerprint": "f",
+        "tokenizer_fingerprint": "t",
     }  # fmt: skip
-    return BackboneInfo(**{**fields, **changes})
+    architecture = Architecture(family, 0, position_limit, counts_padding=False)
+    return BackboneInfo(**{**fields, **changes}, architecture=architecture)
 
 
 def choose(backbone: BackboneInfo | None = None, **given: int | None) -> Shape:

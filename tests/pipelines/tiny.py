@@ -12,7 +12,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 
-from pipelines.backbone import Backbone, FamilyName
+from pipelines.architecture import FamilyName
+from pipelines.backbone import Backbone
 from pipelines.encode import encode
 from pipelines.heads import initial_head
 from pipelines.pack import Pack
@@ -32,11 +33,14 @@ KINDS: Mapping[str, FamilyName] = {
     "roberta": "encoder",
     "mpnet": "encoder",
     "deberta": "encoder",
+    "modernbert": "encoder",
     "t5": "encoder-decoder",
     "bart": "encoder-decoder",
     "llama": "decoder",
     "gpt2": "decoder",
+    "gpt_neox": "decoder",
     "opt": "decoder",
+    "qwen2": "decoder",
 }
 FAMILY_KINDS = ("bert", "t5", "llama")
 
@@ -63,6 +67,9 @@ def build_model(kind: str) -> Any:
         case "deberta":
             relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
             return t.DebertaV2Model(t.DebertaV2Config(**bert_like, **relative))
+        case "modernbert":
+            special = {"cls_token_id": FIRST, "sep_token_id": LAST, "global_attn_every_n_layers": 2}
+            return t.ModernBertModel(t.ModernBertConfig(**bert_like, **special, local_attention=8))
         case "t5":
             config = {"d_model": D, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
             return t.T5ForConditionalGeneration(
@@ -92,6 +99,10 @@ def build_model(kind: str) -> Any:
             )
         case "llama":
             return t.LlamaForCausalLM(t.LlamaConfig(**bert_like))
+        case "qwen2":
+            return t.Qwen2ForCausalLM(t.Qwen2Config(**bert_like, num_key_value_heads=1))
+        case "gpt_neox":
+            return t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**bert_like))
         case "gpt2":
             sizes = {"n_embd": D, "n_layer": 2, "n_head": 2, "n_positions": POSITIONS}
             return t.GPT2LMHeadModel(t.GPT2Config(**sizes, **tokens, initializer_range=0.4))
