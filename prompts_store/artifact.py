@@ -116,39 +116,48 @@ def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
             tensors are not in the safetensors format (a pickle is never opened), or they do not fit the card.
     """
     path = Path(folder)
-    card = read_card(path / CARD_FILE)
-    data = _read(path / TENSORS_FILE)
+    return parse_artifact(_read(path / CARD_FILE), _read(path / TENSORS_FILE), str(path))
+
+
+def parse_artifact(card_data: bytes, tensors_data: bytes, place: str) -> Artifact:
+    """The artifact in the bytes of its two files, everything checked; `place` is where they lie, for messages.
+
+    Raises:
+        StoreError: as `load_artifact`.
+    """
+    card = parse_card(card_data, place)
+    file = f"{place}/{TENSORS_FILE}"
     if card.tensors_sha256 is None:
-        raise StoreError(f"The card {path / CARD_FILE} has no tensors_sha256, so the tensors cannot be checked.")
-    digest = hashlib.sha256(data).hexdigest()
+        raise StoreError(f"The card {place}/{CARD_FILE} has no tensors_sha256, so the tensors cannot be checked.")
+    digest = hashlib.sha256(tensors_data).hexdigest()
     if digest != card.tensors_sha256:
         raise StoreError(
-            f"The file {path / TENSORS_FILE} was changed or damaged: its SHA-256 is {digest[:12]}..., the card says "
-            f"{card.tensors_sha256[:12]}...{_looks_like(data)}"
+            f"The file {file} was changed or damaged: its SHA-256 is {digest[:12]}..., the card says "
+            f"{card.tensors_sha256[:12]}...{_looks_like(tensors_data)}"
         )
     try:
-        tensors = load_tensors(data)
+        tensors = load_tensors(tensors_data)
     except (SafetensorError, ValueError, KeyError, OverflowError) as error:
-        raise StoreError(
-            f"The file {path / TENSORS_FILE} is not in the safetensors format.{_looks_like(data)}"
-        ) from error
+        raise StoreError(f"The file {file} is not in the safetensors format.{_looks_like(tensors_data)}") from error
     return Artifact(card, tensors)
 
 
-def read_card(path: Path) -> Card:
-    """The card in the JSON file `path`.
+def parse_card(data: bytes, place: str) -> Card:
+    """The card in the bytes of its file; `place` is the folder it lies in, for messages.
 
     Raises:
-        StoreError: the file is missing, too large, not JSON, or not a valid card.
+        StoreError: it is too large, not JSON, or not a valid card.
     """
-    data = _read(path, MAX_CARD_BYTES)
+    file = f"{place}/{CARD_FILE}"
+    if len(data) > MAX_CARD_BYTES:
+        raise StoreError(f"The file {file} has {len(data)} bytes, at most {MAX_CARD_BYTES} are allowed.")
     try:
         return Card.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         value = "" if first["type"] in ("missing", "json_invalid") else f", got {str(first['input'])[:80]!r}"
-        raise StoreError(f"The card {path} is not valid: {where}: {first['msg']}{value}.") from error
+        raise StoreError(f"The card {file} is not valid: {where}: {first['msg']}{value}.") from error
 
 
 def _looks_like(data: bytes) -> str:
@@ -157,12 +166,10 @@ def _looks_like(data: bytes) -> str:
     return ""
 
 
-def _read(path: Path, limit: int | None = None) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         if not path.is_file():
             raise StoreError(f"There is no file {path}: an artifact's folder holds {TENSORS_FILE} and {CARD_FILE}.")
-        if limit is not None and path.stat().st_size > limit:
-            raise StoreError(f"The file {path} has {path.stat().st_size} bytes, at most {limit} are allowed.")
         return path.read_bytes()
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror or error}.") from error

@@ -40,7 +40,7 @@ class Registry:
         prompts = read_versions(versions, self._aliases({version.name for version in versions}))
         return [prompt for prompt in prompts if task is None or prompt.task == task]
 
-    def register(self, name: str, card: Card, model: Any) -> int:
+    def register(self, name: str, card: Card, card_sha256: str, model: Any) -> int:
         """Make the uploaded `model` visible as a new version of `name`, and return its number."""
         from mlflow.exceptions import MlflowException
 
@@ -57,7 +57,7 @@ class Registry:
             name,
             f"models:/{model.model_id}" if through_server else model.artifact_location,
             run_id=card.run_id,
-            tags=version_tags(card),
+            tags=version_tags(card, card_sha256=card_sha256, model_id=model.model_id),
             model_id=model.model_id,
             await_creation_for=0,
         )

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal
 
+from prompts_store.cache import Cache, cache_folder
 from prompts_store.errors import StoreError
 from prompts_store.names import model_name
 from prompts_store.registry import Registry
 from prompts_store.tracking import ensure_experiment, mlflow_errors, prepare_store
-from prompts_store.versions import BEST, StoredPrompt, Summary, best, matching, summarise
+from prompts_store.versions import BEST, StoredPrompt, best, matching
 
 if TYPE_CHECKING:  # it imports torch, which whoever only looks for prompts does not need
     from prompts_store.artifact import Artifact
@@ -64,11 +65,11 @@ class PromptStore:
             StoreError: the run does not exist, or the store refuses; no version is then visible.
         """
         from prompts_store.artifact import Artifact, save_artifact
-        from prompts_store.transfer import upload
+        from prompts_store.transfer import TEMPORARY, upload
 
         artifact = Artifact(artifact.card.model_copy(update={"run_id": run_id}), artifact.tensors)
         name = model_name(artifact.card.method, artifact.card.backbone, artifact.card.task)
-        with mlflow_errors(self.tracking_uri), tempfile.TemporaryDirectory(prefix="prompt-") as temporary:
+        with mlflow_errors(self.tracking_uri), tempfile.TemporaryDirectory(prefix=TEMPORARY) as temporary:
             folder = Path(temporary, "artifact")
             card = save_artifact(artifact, folder)
             stored = self._registry.search(name=name)
@@ -76,8 +77,8 @@ class PromptStore:
             if there:
                 version = there[0].version
             else:
-                model = upload(self.client, self.tracking_uri, folder, card, name)
-                version = self._registry.register(name, card, model)
+                model, digest = upload(self.client, self.tracking_uri, folder, card, name)
+                version = self._registry.register(name, card, digest, model)
             if aliases == "auto":
                 self._registry.move_best(name)
             return next(p for p in self._registry.search(name=name) if p.version == version)
@@ -101,17 +102,9 @@ class PromptStore:
         with mlflow_errors(self.tracking_uri):
             location = self.client.get_model_version_download_uri(stored.name, str(stored.version))
             try:
-                artifact = download(self.tracking_uri, location, stored.tensors_sha256)
+                return download(self.tracking_uri, location, stored, Cache(cache_folder()))
             except StoreError as error:
                 raise StoreError(f"The stored prompt {stored.ref} is refused. {error}") from error
-        read = summarise(artifact.card)
-        for field in Summary.model_fields:
-            if getattr(read, field) != getattr(stored, field):
-                raise StoreError(
-                    f"The stored prompt {stored.ref} is refused: its card says {field}={getattr(read, field)!r}, "
-                    f"the registry {getattr(stored, field)!r}."
-                )
-        return artifact
 
     def resolve(
         self,

@@ -1,5 +1,6 @@
 """A stored version as the registry describes it, and the choice of the best among several."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
-from prompts_store.card import Card
+from prompts_store.card import Card, Sha256
 from prompts_store.errors import StoreError
 
 TAG = "prompt"
@@ -41,12 +42,16 @@ class Summary(BaseModel):
     data_digest: str
     start: str
     created: str
-    tensors_sha256: str
+    tensors_sha256: Sha256
 
 
 class StoredPrompt(Summary):
     """One version in the registry."""
 
+    card_sha256: Sha256
+    """Of the bytes of the card's file."""
+    model_id: str
+    """The logged model in MLflow that holds the files."""
     name: str
     version: int
     run_id: str | None
@@ -63,9 +68,10 @@ def summarise(card: Card) -> Summary:
     return Summary.model_validate(card.model_dump())
 
 
-def version_tags(card: Card) -> dict[str, str]:
+def version_tags(card: Card, *, card_sha256: str, model_id: str) -> dict[str, str]:
     """The tags of a whole version of `card`, whose files are stored."""
-    return {TAG: summarise(card).model_dump_json()}
+    text = summarise(card).model_dump() | {"card_sha256": card_sha256, "model_id": model_id}
+    return {TAG: json.dumps(text, ensure_ascii=False, separators=(",", ":"))}
 
 
 def query(*, task: str | None = None, name: str | None = None) -> str:

@@ -55,6 +55,14 @@ def make_artifact(seed: int = 0, **changes: Any) -> Artifact:
     return Artifact(card, {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()})
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder of the test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ORCHESTRATOR_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def store(tracking_uri: str) -> PromptStore:
     return PromptStore(tracking_uri)

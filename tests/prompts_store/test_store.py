@@ -13,7 +13,6 @@ import torch
 
 from prompts_store import PromptStore, StoreError
 from prompts_store.artifact import CARD_FILE, TENSORS_FILE
-from prompts_store.versions import version_tags
 from tests.prompts_store.conftest import FINGERPRINT, make_artifact
 
 NewRun = Callable[[], str]
@@ -27,7 +26,7 @@ def stored_file(store: PromptStore, ref: str, file: str) -> Path:
     return Path(location.removeprefix("file://")) / file
 
 
-def test_round_trip(store: PromptStore, new_run: NewRun) -> None:
+def test_round_trip(store: PromptStore, new_run: NewRun, cache: Path) -> None:
     artifact, run_id = make_artifact(labels=["yes", "no"], k=16, dev_score=0.1 + 0.2), new_run()
     stored = store.put(artifact, run_id=run_id)
     assert (stored.ref, stored.run_id, stored.aliases) == (f"{NAME}/1", run_id, ("best", "latest"))
@@ -43,6 +42,7 @@ def test_round_trip(store: PromptStore, new_run: NewRun) -> None:
     assert fetched.card.tensors_sha256 == stored.tensors_sha256
     assert all(torch.equal(fetched.tensors[n], t) for n, t in artifact.tensors.items())
     assert store.list() == [stored] == store.find()
+    assert not list(cache.iterdir()), "files in a local folder are read in place"
 
 
 def test_prompt_tuning_has_empty_factors(store: PromptStore, new_run: NewRun) -> None:
@@ -234,7 +234,7 @@ def test_the_tag_stays_within_mlflows_limit(store: PromptStore, new_run: NewRun)
     long = dict.fromkeys(("metric", "data_source", "data_digest"), "é" * 1000)
     stored = store.put(make_artifact(task="t" * 200, backbone="b" * 1000, **long), run_id=new_run())
     assert store.list() == [stored]
-    assert len(version_tags(store.get(stored.ref).card)["prompt"]) < 5000
+    assert len(store.client.get_model_version(stored.name, "1").tags["prompt"]) < 5000
 
 
 def test_listing_needs_no_torch(store: PromptStore, new_run: NewRun) -> None:
@@ -263,7 +263,7 @@ def test_swapped_artifact(store: PromptStore, new_run: NewRun) -> None:
     second = store.put(make_artifact(seed=1), run_id=new_run()).ref
     for file in (CARD_FILE, TENSORS_FILE):
         shutil.copyfile(stored_file(store, first, file), stored_file(store, second, file))
-    with pytest.raises(StoreError, match="not those that were stored"):
+    with pytest.raises(StoreError, match="is not the one that was stored: its card says tensors_sha256"):
         store.get(second)
 
 
@@ -273,6 +273,44 @@ def test_card_for_another_backbone(store: PromptStore, new_run: NewRun) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"backbone_fingerprint": "e" * 64}))
     with pytest.raises(StoreError, match="card says backbone_fingerprint='eeee"):
         store.get(ref)
+
+
+@pytest.mark.parametrize("change", [{"labels": ["a", "b", "c"]}, {"alpha1": 0.1}, {"task_version": 2}])
+def test_card_changed_in_what_the_registry_does_not_repeat(
+    store: PromptStore, new_run: NewRun, change: dict[str, Any]
+) -> None:
+    ref = store.put(make_artifact(), run_id=new_run()).ref
+    path = stored_file(store, ref, CARD_FILE)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change, indent=2))
+    with pytest.raises(StoreError, match=rf"{ref} is refused.*card\.json was changed or damaged"):
+        store.get(ref)
+
+
+def test_card_for_another_width(store: PromptStore, new_run: NewRun) -> None:
+    ref = store.put(make_artifact(), run_id=new_run()).ref
+    path = stored_file(store, ref, CARD_FILE)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"d": 16}))
+    with pytest.raises(StoreError, match=r"'prompt' has shape \(3, 8\), but the card's d=16"):
+        store.get(ref)
+
+
+@pytest.mark.parametrize("change", [{"task": "../../etc"}, {"backbone": "../minilm"}, {"run_id": ".."}])
+def test_card_with_a_path_for_a_name(store: PromptStore, new_run: NewRun, change: dict[str, str]) -> None:
+    ref = store.put(make_artifact(), run_id=new_run()).ref
+    path = stored_file(store, ref, CARD_FILE)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(StoreError, match=rf"is refused.*is not valid: {next(iter(change))}: .*\.\."):
+        store.get(ref)
+
+
+def test_registry_with_a_path_for_a_hash(store: PromptStore, new_run: NewRun) -> None:
+    stored = store.put(make_artifact(), run_id=new_run())
+    tag = json.loads(store.client.get_model_version(NAME, "1").tags["prompt"])
+    for change in ({"tensors_sha256": "../" * 20 + "etc/passwd"}, {"card_sha256": "../x"}):
+        store.client.set_model_version_tag(NAME, "1", "prompt", json.dumps(tag | change))
+        assert store.list() == []
+    store.client.set_model_version_tag(NAME, "1", "prompt", json.dumps(tag))
+    assert store.list() == [stored]
 
 
 def test_pickle_in_place(store: PromptStore, new_run: NewRun) -> None:

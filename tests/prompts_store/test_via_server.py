@@ -26,7 +26,7 @@ def server(starting_server: Server) -> Server:
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-def test_through_a_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_through_a_server(server: Server, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     store = PromptStore()
@@ -47,7 +47,11 @@ def test_through_a_server(server: Server, tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(StoreError, match="No stored prompt"):
         store.get("mnli")
     assert list(tmp_path.iterdir()) == []
+    kept = sorted(path.name for path in cache.glob("*/*"))
+    assert kept == sorted([first.card_sha256, first.tensors_sha256])
     for path in (server.folder / "files").glob("**/prompt.safetensors"):
         path.write_bytes(path.read_bytes()[:-4] + b"nope")
+    assert all(torch.equal(store.get(first.ref).tensors[name], fetched.tensors[name]) for name in fetched.tensors)
+    (cache / first.tensors_sha256[:2] / first.tensors_sha256).write_bytes(b"damaged on this machine")
     with pytest.raises(StoreError, match=f"{first.ref} is refused.*changed or damaged"):
         store.get(first.ref)
