@@ -4,7 +4,7 @@ Importing this package is light: nothing heavy is imported before rows are asked
 """
 
 from tasks._catalogue import load_task, task_names
-from tasks._draw import Dev, FewShotDraw, draw_fewshot, hold_out
+from tasks._draw import Dev, FewShotDraw, Protocol, draw_fewshot, hold_out
 from tasks._errors import TaskError
 from tasks._forms import CLASS_FORMS, FORMS, Form
 from tasks._hub import why_no_hub
@@ -28,6 +28,7 @@ __all__ = [
     "Form",
     "HubSource",
     "LabelWords",
+    "Protocol",
     "RowStream",
     "Rows",
     "Task",

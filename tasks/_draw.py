@@ -1,21 +1,22 @@
 """Few-shot draws and held-out rows: exact in size, balanced, by seed, whatever the order of the rows.
 
-Rows are ranked by a hash of the seed and their content, so that a file's order changes nothing and a smaller draw is
-contained in a larger one of the same seed. Rows with the same texts (ignoring case and whitespace) count once, and
-never stand on two sides.
+The same texts never stand on two sides.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks import _released
 from tasks._errors import TaskError
+from tasks._pools import Strata, by_rank, first_of_pools, pools
+from tasks._reading import RowStream
 from tasks._rows import Example, Rows, text_key
 
 Dev = Literal["k", "full", "none"]
+Protocol = Literal["balanced", "released"]
 
 
 @dataclass(frozen=True)
@@ -27,50 +28,95 @@ class FewShotDraw:
     notes: tuple[str, ...]
 
 
-def draw_fewshot(rows: Rows, k: int, seed: int, *, per_class: bool = False, dev: Dev = "k") -> FewShotDraw:
+def draw_fewshot(
+    rows: Rows | RowStream,
+    k: int,
+    seed: int,
+    *,
+    per_class: bool = False,
+    dev: Dev = "k",
+    protocol: Protocol = "balanced",
+) -> FewShotDraw:
     """Draw ``k`` training rows, and the rows to choose by, from the rows of a training split.
 
     Args:
-        rows: what to draw from.
+        rows: what to draw from; a stream is gone through without holding it, and gives the same draw.
         k: the number of training rows in total, balanced to within one per class as far as the classes have rows (a
             class that runs out is topped up from the others, with a note); the classes that get one more rotate with
-            the seed.
+            the seed. Five equal parts of a regression's range count as its classes; rows with answers have none.
         seed: decides which rows.
         per_class: read ``k`` as the number of rows of each class, exactly.
         dev: ``k`` for as many rows again, drawn in the same way; ``full`` for all that is left; ``none``.
+        protocol: ``balanced``, or ``released`` for the sampler of the released code, which is neither exact in size nor
+            balanced and depends on the order of the rows; dev rows with a training row's texts are left out.
 
     Raises:
-        TaskError: where k is smaller than the number of classes or larger than what there is.
+        TaskError: where k is smaller than the number of classes or larger than what there is, or where what is asked
+            for does not go together.
     """
-    n_classes = len(rows.task.labels)
+    task = rows.task
     if dev not in ("k", "full", "none"):
         raise TaskError(f"dev is {dev!r}: must be 'k', 'full' or 'none'")
-    if per_class and k < 1:
-        raise TaskError(f"k={k} per class: must be at least 1")
-    if not per_class and k < n_classes:
+    if protocol not in ("balanced", "released"):
+        raise TaskError(f"protocol is {protocol!r}: must be 'balanced' or 'released'")
+    if per_class and task.gold != "class":
+        raise TaskError(f"{task.name} has no classes to draw {k} rows of each: leave --per-class out")
+    if k < 1:
+        raise TaskError(f"k={k}{' per class' if per_class else ''}: must be at least 1")
+    if not per_class and k < len(task.labels):
         raise TaskError(
-            f"k={k} is smaller than the {n_classes} classes of {rows.task.name}:"
-            f" k is the total number of rows, use {n_classes} or more (or --per-class)"
+            f"k={k} is smaller than the {len(task.labels)} classes of {task.name}:"
+            f" k is the total number of rows, use {len(task.labels)} or more (or --per-class)"
         )
-    pools = _pools(rows.examples, n_classes, seed)
-    total = k * n_classes if per_class else k
-    parts = 2 if dev == "k" else 1
-    _check_enough(rows, [len(pool) for pool in pools], k, total * parts, per_class, dev)
+    if protocol == "released":
+        if per_class:
+            raise TaskError("the released sampler has no --per-class: use the balanced one")
+        return _draw_released(rows, k, seed, dev)
+    return _draw_balanced(rows, k, seed, per_class, dev)
+
+
+def _draw_balanced(rows: Rows | RowStream, k: int, seed: int, per_class: bool, dev: Dev) -> FewShotDraw:
+    strata = Strata.of_task(rows.task)
+    total = k * len(strata) if per_class else k
+    needed = total * (2 if dev == "k" else 1)
+    if isinstance(rows, Rows):
+        ranked = pools(rows.examples, strata, seed)
+    elif dev == "full":
+        raise TaskError(f"{rows.source}: all the rest of a stream cannot be held as dev rows: use dev 'k' or 'none'")
+    else:
+        ranked = first_of_pools(rows, strata, seed, needed)
+    _check_enough(strata, [len(pool) for pool in ranked], k, needed, per_class, dev)
 
     notes: list[str] = []
-    train_sizes = _sizes([len(pool) for pool in pools], total, seed)
-    train = _take(pools, train_sizes)
-    _note_uneven(notes, rows, "train", train_sizes)
+    train_sizes = _sizes([len(pool) for pool in ranked], total, seed)
+    train = _take(ranked, train_sizes)
+    _note_uneven(notes, strata, "train", train_sizes)
     chosen: tuple[Example, ...] = ()
     if dev == "k":
-        left = [pool[size:] for pool, size in zip(pools, train_sizes, strict=True)]
+        left = [pool[size:] for pool, size in zip(ranked, train_sizes, strict=True)]
         dev_sizes = _sizes([len(pool) for pool in left], total, seed)
         chosen = _take(left, dev_sizes)
-        _note_uneven(notes, rows, "dev", dev_sizes)
-    elif dev == "full":
-        taken = {text_key(example.texts) for example in train}
-        chosen = tuple(_by_rank((e for e in rows.examples if text_key(e.texts) not in taken), seed))
-    return FewShotDraw(_shuffled(train, seed), _shuffled(chosen, seed), tuple(notes))
+        _note_uneven(notes, strata, "dev", dev_sizes)
+    elif isinstance(rows, Rows) and dev == "full":
+        chosen = _others(rows, train)
+    return FewShotDraw(tuple(by_rank(train, seed)), tuple(by_rank(chosen, seed)), tuple(notes))
+
+
+def _draw_released(rows: Rows | RowStream, k: int, seed: int, dev: Dev) -> FewShotDraw:
+    if not isinstance(rows, Rows):
+        raise TaskError(f"{rows.source}: the released sampler shuffles all rows: read them with read_rows")
+    if rows.task.gold == "answers":
+        raise TaskError(f"the released sampler draws by class, {rows.task.name} has none: use the balanced one")
+    strata = Strata.of_task(rows.task, parts=2)
+    order = _released.shuffled(rows.examples, seed)
+    train = tuple(_released.take(order, k, strata))
+    chosen: tuple[Example, ...] = ()
+    if dev != "none":
+        chosen = _others(Rows.of(rows.task, rows.split, order, rows.source), train)
+    if dev == "k":
+        chosen = tuple(_released.take(chosen, k, strata))
+    counts = [sum(strata.of(example) == i for example in train) for i in range(len(strata))]
+    return FewShotDraw(train, chosen, (f"the released sampler drew {len(train)} of k={k}: {_shown(strata, counts)}",))
 
 
 def hold_out(rows: Rows, n: int, seed: int) -> tuple[Rows, Rows]:
@@ -81,8 +127,8 @@ def hold_out(rows: Rows, n: int, seed: int) -> tuple[Rows, Rows]:
     Raises:
         TaskError: where n is not between 1 and the number of different rows, less one.
     """
-    pools = _pools(rows.examples, len(rows.task.labels), seed)
-    available = [len(pool) for pool in pools]
+    ranked = pools(rows.examples, Strata.of_task(rows.task), seed)
+    available = [len(pool) for pool in ranked]
     if not 1 <= n < sum(available):
         raise TaskError(
             f"cannot hold {n} of the {sum(available)} different rows of {rows.task.name} out: must be from 1 to"
@@ -92,38 +138,17 @@ def hold_out(rows: Rows, n: int, seed: int) -> tuple[Rows, Rows]:
     sizes = [int(share) for share in exact]
     for label in sorted(range(len(sizes)), key=lambda i: sizes[i] - exact[i])[: n - sum(sizes)]:
         sizes[label] += 1
-    dev = _take(pools, sizes)
-    taken = {text_key(example.texts) for example in dev}
-    train = [example for example in rows.examples if text_key(example.texts) not in taken]
+    dev = _take(ranked, sizes)
+    train = _others(rows, dev)
     dev_source = f"{rows.source} ({n} held out, seed {seed})"
     train_source = f"{rows.source} (less {n} held out, seed {seed})"
     return Rows.of(rows.task, rows.split, train, train_source), Rows.of(rows.task, "dev", dev, dev_source)
 
 
-def _rank(text: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).digest()
-
-
-def _by_rank(examples: Iterable[Example], seed: int) -> list[Example]:
-    return sorted(examples, key=lambda example: (_rank(example.digest, seed), example.digest))
-
-
-def _shuffled(examples: tuple[Example, ...], seed: int) -> tuple[Example, ...]:
-    return tuple(_by_rank(examples, seed))
-
-
-def _pools(examples: Iterable[Example], n_classes: int, seed: int) -> list[list[Example]]:
-    """Return, per class, one row for each different text, ranked by seed; a text with two labels keeps one by rank."""
-    different: dict[str, Example] = {}
-    for example in examples:
-        key = text_key(example.texts)
-        known = different.get(key)
-        if known is None or example.digest < known.digest:
-            different[key] = example
-    pools: list[list[Example]] = [[] for _ in range(n_classes)]
-    for _, example in sorted((_rank(key, seed), example) for key, example in different.items()):
-        pools[example.label].append(example)
-    return pools
+def _others(rows: Rows, taken: Sequence[Example]) -> tuple[Example, ...]:
+    """The rows whose texts are none of those taken."""
+    keys = {text_key(example.texts) for example in taken}
+    return tuple(example for example in rows.examples if text_key(example.texts) not in keys)
 
 
 def _sizes(available: Sequence[int], total: int, seed: int) -> list[int]:
@@ -140,37 +165,38 @@ def _sizes(available: Sequence[int], total: int, seed: int) -> list[int]:
     return sizes
 
 
-def _take(pools: Sequence[Sequence[Example]], sizes: Sequence[int]) -> tuple[Example, ...]:
-    return tuple(example for pool, size in zip(pools, sizes, strict=True) for example in pool[:size])
+def _take(ranked: Sequence[Sequence[Example]], sizes: Sequence[int]) -> tuple[Example, ...]:
+    return tuple(example for pool, size in zip(ranked, sizes, strict=True) for example in pool[:size])
 
 
-def _counts(rows: Rows, sizes: Sequence[int]) -> Mapping[str, int]:
-    return dict(zip(rows.task.labels, sizes, strict=True))
+def _counts(strata: Strata, sizes: Sequence[int]) -> Mapping[str, int]:
+    return dict(zip(strata.names, sizes, strict=True))
 
 
-def _shown(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{label} {count}" for label, count in counts.items())
+def _shown(strata: Strata, sizes: Sequence[int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in _counts(strata, sizes).items())
 
 
-def _note_uneven(notes: list[str], rows: Rows, side: str, sizes: Sequence[int]) -> None:
+def _note_uneven(notes: list[str], strata: Strata, side: str, sizes: Sequence[int]) -> None:
     if max(sizes) - min(sizes) > 1:
-        notes.append(f"{side} is not balanced because a class ran out of rows: {_shown(_counts(rows, sizes))}")
+        what = "a class" if strata.task.gold == "class" else "a part of the range"
+        notes.append(f"{side} is not balanced because {what} ran out of rows: {_shown(strata, sizes)}")
 
 
-def _check_enough(rows: Rows, available: Sequence[int], k: int, needed: int, per_class: bool, dev: Dev) -> None:
-    have = _shown(_counts(rows, available))
+def _check_enough(strata: Strata, available: Sequence[int], k: int, needed: int, per_class: bool, dev: Dev) -> None:
+    have, name = _shown(strata, available), strata.task.name
     if per_class:
         each = needed // len(available)
-        short = [label for label, count in _counts(rows, available).items() if count < each]
+        short = [label for label, count in _counts(strata, available).items() if count < each]
         if short:
             raise TaskError(
-                f"k={k} per class needs {each} different rows of each class of {rows.task.name}"
+                f"k={k} per class needs {each} different rows of each class of {name}"
                 f"{' (half of them for dev)' if dev == 'k' else ''}, {short[0]!r} has too few ({have}):"
                 f" lower k{', use --dev none or full' if dev == 'k' else ''} or leave --per-class out"
             )
     elif needed > sum(available):
         raise TaskError(
-            f"k={k} needs {needed} different rows of {rows.task.name}"
+            f"k={k} needs {needed} different rows of {name}"
             f"{' (half of them for dev)' if dev == 'k' else ''}, there are {sum(available)} ({have}):"
             f" lower k{' or use --dev none or full' if dev == 'k' else ''}"
         )
