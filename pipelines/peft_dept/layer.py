@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -56,7 +57,8 @@ class DeptLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     @property
     def active(self) -> list[str]:
         """Names of the active adapters: one, or none."""
-        return [self._active_adapter] if isinstance(self._active_adapter, str) else [*self._active_adapter]
+        names: Any = self._active_adapter
+        return [names] if isinstance(names, str) else list(names)
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The word embeddings of token ids, without update."""
