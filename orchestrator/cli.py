@@ -175,6 +175,32 @@ def prompts_show(
     show_prompt(ref, _console())
 
 
+@prompts_app.command("import")
+def prompts_import(
+    folder: Annotated[Path, typer.Argument(help="adapter_config.json and its tensors: the DePT release's or PEFT's.")],
+    task: Annotated[str | None, typer.Option(help="What it was trained for. Default: as the folder is called.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="What it was trained on. Default: as the folder says.")] = None,
+    prompt_only: Annotated[
+        bool, typer.Option("--prompt-only", help="Take a prompt without A and B, as prompt tuning.")
+    ] = False,
+) -> None:
+    """Store a prompt that was learned elsewhere."""
+    from orchestrator.commands.exchange import import_prompt
+
+    import_prompt(folder, task, backbone, prompt_only, _console())
+
+
+@prompts_app.command("export")
+def prompts_export(
+    ref: Annotated[str, typer.Argument(help="NAME/3, NAME@best, NAME or a task.", metavar="REF")],
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Write a stored prompt as a folder that PEFT loads."""
+    from orchestrator.commands.exchange import export_prompt
+
+    export_prompt(ref, folder, _console())
+
+
 @tasks_app.command("list")
 def tasks_list() -> None:
     """List the tasks of the catalogue."""

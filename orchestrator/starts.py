@@ -53,7 +53,7 @@ def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
     else:
         found = [_named(setup, target, start)]
     sources = [_load(setup, stored, target) for stored in found]
-    return sorted(sources, key=lambda s: (not s.zero_shot, -len(s.labels), -s.stored.dev_score, s.stored.ref))
+    return sorted(sources, key=lambda s: (not s.zero_shot, -len(s.labels), -(s.stored.dev_score or 0.0), s.stored.ref))
 
 
 def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:

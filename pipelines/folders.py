@@ -1,0 +1,159 @@
+"""Prompts in other people's folders: the DePT release's, and PEFT's own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipelines.errors import PipelineError
+from pipelines.methods.dept import Factors, scale
+
+if TYPE_CHECKING:
+    from prompts_store import Artifact
+
+CONFIG, WEIGHTS, RELEASED_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+RELEASED, OURS, PROMPT_TUNING = "PROMPT_TUNING_LORA", "DEPT", "PROMPT_TUNING"
+PROMPT, A, B = "prompt_embeddings", "prompt_encoder.lora_embedding_A", "prompt_encoder.lora_embedding_B"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What a folder of PEFT's layout holds.
+
+    Attributes:
+        factors: ``P_s``, A and B, float32.
+        method: ``dept``, or ``prompt_tuning`` where there is a prompt alone.
+        backbone: The name of the backbone it was trained on, as the folder has it; may be empty.
+    """
+
+    factors: Factors
+    method: str
+    backbone: str
+
+
+def read_adapter(folder: str | Path, *, prompt_only: bool = False) -> Adapter:
+    """Read a prompt that the DePT release, this project or PEFT's prompt tuning stored.
+
+    Of the release's files only tensors are unpickled (``weights_only``).
+
+    Args:
+        folder: With ``adapter_config.json`` and ``adapter_model.safetensors`` or, from the release,
+            ``adapter_model.bin``.
+        prompt_only: Take a prompt that A and B are missing to, as plain prompt tuning.
+
+    Raises:
+        PipelineError: If a file is missing, not what it should be, or holds a prompt alone without ``prompt_only``.
+    """
+    folder = Path(folder)
+    config = _config(folder)
+    kind = config.get("peft_type")
+    if kind not in (RELEASED, OURS, PROMPT_TUNING):
+        raise PipelineError(
+            f"{folder / CONFIG} has peft_type {kind!r}: only {RELEASED}, {OURS} and {PROMPT_TUNING} fit"
+        )
+    tensors = _tensors(folder)
+    names = ("dept_prompt", "dept_A", "dept_B") if kind == OURS else (PROMPT, A, B)
+    if unknown := sorted(tensors.keys() - set(names)):
+        raise PipelineError(f"{folder} holds tensors besides {', '.join(names)}: {', '.join(unknown)}")
+    if names[0] not in tensors:
+        raise PipelineError(f"{folder} holds no prompt: {names[0]} is missing")
+    prompt = tensors[names[0]]
+    backbone = str(config.get("base_model_name_or_path") or "")
+    if names[1] in tensors and names[2] in tensors:
+        factors = _factors(folder, config, prompt, tensors[names[1]], tensors[names[2]])
+        return Adapter(factors, "dept" if factors.r else "prompt_tuning", backbone)
+    if not prompt_only and kind != PROMPT_TUNING:
+        missing = " and ".join(name for name in names[1:] if name not in tensors)
+        raise PipelineError(
+            f"{folder} holds the prompt alone: it lacks {missing}, so what was learned is not whole; "
+            "--prompt-only imports it as plain prompt tuning"
+        )
+    s, d = int(config.get("max_length") or config.get("s") or 256), prompt.shape[1]
+    return Adapter(Factors(prompt, prompt.new_zeros(s, 0), prompt.new_zeros(0, d), 1.0), "prompt_tuning", backbone)
+
+
+def write_adapter(artifact: Artifact, folder: str | Path) -> None:
+    """Write a stored prompt as a PEFT folder, which ``PeftModel.from_pretrained`` loads once `pipelines.peft_dept` is
+    imported. What PEFT has no place for, the card and an encoder's head, lies beside it.
+
+    Raises:
+        PipelineError: If the folder is there and not empty.
+    """
+    from pipelines.peft_dept import DeptConfig
+
+    folder, card = Path(folder), artifact.card
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PipelineError(f"cannot export to {folder}: it exists and is not an empty folder; name another")
+    prompt, left, right = (artifact.tensors[name] for name in ("prompt", "A", "B"))
+    task_type = {"encoder": "FEATURE_EXTRACTION", "encoder-decoder": "SEQ_2_SEQ_LM", "decoder": "CAUSAL_LM"}
+    config = DeptConfig(
+        prompt_init="given",
+        given=Factors(prompt, left, right, card.gamma),
+        task_type=task_type[card.family],
+        base_model_name_or_path=card.backbone,
+        inference_mode=True,
+    )
+    config.save_pretrained(str(folder))
+    save_file({"dept_prompt": prompt, "dept_A": left, "dept_B": right}, folder / WEIGHTS, {"format": "pt"})
+    (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if artifact.head:
+        save_file(artifact.head, folder / "head.safetensors", {"format": "pt"})
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PipelineError(f"cannot read {path}: {error.strerror or error}; give a folder with an adapter") from error
+    except ValueError as error:
+        raise PipelineError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise PipelineError(f"{path} must hold an object, got {type(config).__name__}")
+    return config
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    try:
+        if path.is_file():
+            tensors: Mapping[str, Any] = load_file(path)
+        else:
+            path = folder / RELEASED_WEIGHTS
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise PipelineError(f"{folder} holds neither {WEIGHTS} nor {RELEASED_WEIGHTS}") from error
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise PipelineError(f"{path} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+    except Exception as error:  # torch raises pickle's own error for anything but tensors
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise PipelineError(f"{path} holds more than tensors, which is never unpickled") from error
+    if not isinstance(tensors, Mapping):
+        raise PipelineError(f"{path} must hold tensors by name, got {type(tensors).__name__}")
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.ndim != 2 or not bool(tensor.isfinite().all()):
+            raise PipelineError(f"{path}: {name} must be a matrix of finite numbers")
+    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+
+
+def _factors(folder: Path, config: Mapping[str, Any], prompt: Tensor, left: Tensor, right: Tensor) -> Factors:
+    r = left.shape[1]
+    if config["peft_type"] == OURS:
+        gamma = config.get("gamma")
+        gamma = scale(r, config["scaling"]) if gamma is None else float(gamma)
+    else:
+        gamma = float(config.get("lora_alpha", 8)) / math.sqrt(r) if r else 1.0  # as the release scales A·B
+    try:
+        return Factors(prompt, left, right, gamma)
+    except ValueError as error:
+        raise PipelineError(f"{folder}: {error}") from error

@@ -1,0 +1,79 @@
+"""`orchestrator prompts import|export`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from orchestrator.commands.exchange import export_prompt, import_prompt
+from orchestrator.errors import UsageError
+from pipelines.errors import PipelineError
+from pipelines.folders import read_adapter
+from prompts_store import PromptStore
+from tests.orchestrator.helpers import console
+from tests.pipelines.test_folders import released
+from tests.pipelines.tiny import build_model, build_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def store(tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PromptStore:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    return PromptStore(tracking_uri)
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> str:
+    folder = tmp_path / "small-t5"
+    build_model("t5").save_pretrained(folder)
+    build_tokenizer("encoder-decoder").save_pretrained(folder)
+    return str(folder)
+
+
+def test_an_imported_prompt_is_stored_whole(store: PromptStore, backbone: str, tmp_path: Path) -> None:
+    folder = released(tmp_path / "superglue-wic")
+    to, printed = console()
+    stored = import_prompt(folder, None, backbone, False, to)
+    assert stored.ref == "dept-small-t5-wic/1"
+    assert "stored dept-small-t5-wic/1: dept, m=4, r=3, s=20, gamma=4.619; its rates" in printed.getvalue()
+    artifact = store.get("wic")
+    factors = read_adapter(folder).factors
+    assert all(torch.equal(artifact.tensors[name], getattr(factors, name)) for name in ("prompt", "A", "B"))
+    card = artifact.card
+    assert (card.dev_score, card.alpha1, card.start, card.data_source) == (
+        None,
+        None,
+        "unknown",
+        "imported from superglue-wic",
+    )
+    (run,) = store.client.search_runs([store.ensure_experiment("import")])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["prompt"] == stored.ref
+
+    export_prompt("wic", tmp_path / "out", to)
+    again = read_adapter(tmp_path / "out").factors
+    assert again.gamma == factors.gamma
+    assert torch.equal(again.prompt, factors.prompt)
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["task"] == "wic"
+
+
+def test_prompts_alone_are_another_method(store: PromptStore, backbone: str, tmp_path: Path) -> None:
+    folder = released(tmp_path / "mine", missing=("prompt_encoder.lora_embedding_A",))
+    with pytest.raises(PipelineError, match="--prompt-only imports it as plain prompt tuning"):
+        import_prompt(folder, "rte", backbone, False, console()[0])
+    assert not store.list()
+    stored = import_prompt(folder, "rte", backbone, True, console()[0])
+    assert (stored.ref, stored.method) == ("prompt_tuning-small-t5-rte/1", "prompt_tuning")
+
+
+def test_what_is_not_said(store: PromptStore, backbone: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the folder's name 'mine' is no task of the catalogue: say .* by --task"):
+        import_prompt(released(tmp_path / "mine"), None, backbone, False, console()[0])
+    folder = released(tmp_path / "wic", base_model_name_or_path="")
+    with pytest.raises(UsageError, match="does not say its backbone: give --backbone"):
+        import_prompt(folder, None, None, False, console()[0])
+    with pytest.raises(UsageError, match="has d=16, the backbone minilm has d=384: give its own"):
+        import_prompt(folder, None, "minilm", False, console()[0])
+    assert not store.list()
+    assert not store.client.search_experiments(filter_string="name = 'import'")
