@@ -76,6 +76,11 @@ def _check_tensors(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
             raise StoreError(f"The tensor {name!r} has {bad} values that are NaN or infinite: the training diverged.")
 
 
+def tensors_sha256(artifact: Artifact) -> str:
+    """The SHA-256 of the tensors' file as `save_artifact` writes it."""
+    return hashlib.sha256(dump_tensors(dict(artifact.tensors))).hexdigest()
+
+
 def save_artifact(artifact: Artifact, folder: str | os.PathLike[str]) -> Card:
     """Write `prompt.safetensors` and `card.json` into the new folder `folder`, whole or not at all.
 

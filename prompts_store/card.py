@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from prompts_store.errors import StoreError
 
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -78,11 +79,14 @@ class Card(BaseModel):
     rows_train: Count | None
     data_source: Text
     data_digest: Text
-    start: Annotated[str, Field(pattern=r"^(scratch|[^/\s]+/[1-9][0-9]*)$", max_length=300)] = "scratch"
-    """Where the tensors started from: 'scratch' or 'name/version'."""
+    start: Annotated[str, Field(pattern=r"^(scratch|unknown|[^/\s]+/[1-9][0-9]*)$", max_length=300)] = "scratch"
+    """Where the tensors started from: 'scratch', 'name/version' in the same store, or 'unknown'."""
     resized_from: Sizes | None = None
     """The start's sizes, when they differed from this artifact's."""
-    run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    run_id: RunId | None = None
+    """The run in the store that the artifact belongs to."""
+    origin_run: RunId | None = None
+    """The run that learned it, in the store that it was brought from; None for what was learned in this one."""
     created: str = Field(default_factory=_now)
     """Date and time in ISO 8601 with its zone."""
     orchestrator_version: Text

@@ -1,5 +1,6 @@
-"""The registry's own records: which versions there are, their aliases, and writing a new one."""
+"""The registry's own records: which versions there are, their names and aliases, and writing a new one."""
 
+import json
 import re
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,11 @@ from prompts_store.versions import BEST, StoredPrompt, best, query, read_version
 
 _PAGE = 10_000
 _SEARCHABLE = re.compile(r"[\w.~ -]+", re.ASCII)
+
+_CHOSEN = "chosen_best"
+"""The tag of a registered model whose `best` a person chose: the number of that version."""
+_FORMER = "former_names"
+"""The tag of a renamed one: its earlier names, a JSON list."""
 
 
 class Registry:
@@ -40,6 +46,41 @@ class Registry:
         prompts = read_versions(versions, self._aliases({version.name for version in versions}))
         return [prompt for prompt in prompts if task is None or prompt.task == task]
 
+    def named(self, name: str) -> list[StoredPrompt]:
+        """All whole versions of the registered model that has, or once had, this name."""
+        return self.search(name=name) or self.search(name=self.current_name(name))
+
+    def current_name(self, name: str) -> str:
+        """`name`, or what the registered model of this name was renamed to."""
+        if not _SEARCHABLE.fullmatch(name) or self._model(name) is not None:
+            return name
+        models = self.client.search_registered_models(f"tags.{_FORMER} LIKE '%\"{name}\"%'")
+        return next((str(model.name) for model in models if name in _former(model)), name)
+
+    def former_names(self, name: str) -> list[str]:
+        """The names that the registered model `name` had before, oldest first."""
+        model = self._model(name)
+        return [] if model is None else _former(model)
+
+    def is_taken(self, name: str, *, but: str) -> bool:
+        """Whether `name` means, or once meant, another registered model than `but`."""
+        now = self.current_name(name)
+        return now != but and (now != name or self._model(name) is not None)
+
+    def rename(self, name: str, new: str) -> None:
+        """Give the registered model `name` another name; the old one goes on meaning it."""
+        former = [past for past in self.former_names(name) if past != new]
+        self.client.set_registered_model_tag(name, _FORMER, json.dumps([*former, name]))
+        self.client.rename_registered_model(name, new)
+
+    def choose_best(self, name: str, version: int | None) -> None:
+        """Keep `best` at `version` whatever is stored later, or with None let the scores decide again."""
+        if version is not None:
+            self.client.set_registered_model_tag(name, _CHOSEN, str(version))
+        elif self._chosen(name) is not None:
+            self.client.delete_registered_model_tag(name, _CHOSEN)
+        self.move_best(name)
+
     def register(self, name: str, card: Card, card_sha256: str, model: Any) -> int:
         """Make the uploaded `model` visible as a new version of `name`, and return its number."""
         from mlflow.exceptions import MlflowException
@@ -64,12 +105,18 @@ class Registry:
         return int(version.version)
 
     def move_best(self, name: str) -> None:
-        """Set the alias, and look again: another process may have stored a better version meanwhile."""
+        """Set the alias, to the version that a person chose or else to the one with the best score.
+
+        Then look again: another process may have stored a better version, or someone chosen one, meanwhile.
+        """
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import IntegrityError
 
         for last in (False, False, False, False, True):
-            wanted = best(self.search(name=name))
+            prompts, chosen = self.search(name=name), self._chosen(name)
+            if not prompts:
+                return
+            wanted = next((p for p in prompts if p.version == chosen), None) or best(prompts)
             if BEST in wanted.aliases:
                 return
             try:
@@ -77,6 +124,22 @@ class Registry:
             except (MlflowException, IntegrityError):  # two at once, both setting it for the first time
                 if last:
                     raise
+
+    def _model(self, name: str) -> Any:
+        """The registered model, or None where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def _chosen(self, name: str) -> int | None:
+        model = self._model(name)
+        number = "" if model is None else model.tags.get(_CHOSEN, "")
+        return int(number) if re.fullmatch("[0-9]{1,9}", number) else None
 
     def _aliases(self, names: set[str]) -> dict[str, dict[str, str]]:
         """name -> alias -> version; a search for versions does not bring the aliases along."""
@@ -88,3 +151,11 @@ class Registry:
             page = self.client.search_registered_models(max_results=1000, page_token=page.token)
             models.extend(page)
         return {model.name: dict(model.aliases) for model in models}
+
+
+def _former(model: Any) -> list[str]:
+    try:
+        names = json.loads(model.tags.get(_FORMER, "[]"))
+    except ValueError:
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

@@ -7,17 +7,19 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal
 
+from prompts_store.brought import brought_run
 from prompts_store.cache import Cache, cache_folder
 from prompts_store.errors import StoreError
 from prompts_store.names import model_name
 from prompts_store.registry import Registry
 from prompts_store.tracking import ensure_experiment, mlflow_errors, prepare_store
-from prompts_store.versions import BEST, StoredPrompt, best, matching
+from prompts_store.versions import StoredPrompt, best, marked_best, matching
 
 if TYPE_CHECKING:  # it imports torch, which whoever only looks for prompts does not need
     from prompts_store.artifact import Artifact
 
 Prompts = list[StoredPrompt]
+Versions = list[int]
 
 
 class PromptStore:
@@ -35,7 +37,8 @@ class PromptStore:
 
     def __init__(self, tracking_uri: str | None = None) -> None:
         self.tracking_uri = prepare_store(tracking_uri)
-        self._registry = Registry(self.tracking_uri)
+        self.registry = Registry(self.tracking_uri)
+        """MLflow's records below; whoever uses them wraps MLflow's errors in `mlflow_errors`."""
 
     def __reduce__(self) -> "tuple[type[PromptStore], tuple[str]]":
         return PromptStore, (self.tracking_uri,)
@@ -43,13 +46,15 @@ class PromptStore:
     @property
     def client(self) -> Any:
         """The `mlflow.MlflowClient` of this store."""
-        return self._registry.client
+        return self.registry.client
 
     def ensure_experiment(self, name: str) -> str:
         """The id of the experiment `name`, created when it is not there; see `tracking.ensure_experiment`."""
         return ensure_experiment(self.client, self.tracking_uri, name)
 
-    def put(self, artifact: "Artifact", *, run_id: str, aliases: Literal["auto", "none"] = "auto") -> StoredPrompt:
+    def put(
+        self, artifact: "Artifact", *, run_id: str | None, aliases: Literal["auto", "none"] = "auto"
+    ) -> StoredPrompt:
         """Store `artifact` as a new version of its registered model and return it.
 
         The stored card's `run_id` is `run_id`. Storing the same tensors from the same run again returns the version
@@ -57,31 +62,43 @@ class PromptStore:
 
         Args:
             artifact: what to store.
-            run_id: the MLflow run that made it; its experiment keeps the files.
+            run_id: the MLflow run that made it; its experiment keeps the files. None for a prompt that was learned
+                elsewhere, by the card's `origin_run` where that is known: it gets a run in the experiment 'brought'.
             aliases: 'auto' moves `best` to the version with the highest dev score (see `versions.best`); 'none' leaves
                 it where it is.
 
         Raises:
             StoreError: the run does not exist, or the store refuses; no version is then visible.
         """
-        from prompts_store.artifact import Artifact, save_artifact
-        from prompts_store.transfer import TEMPORARY, upload
+        from prompts_store.artifact import Artifact, save_artifact, tensors_sha256
+        from prompts_store.transfer import TEMPORARY, remove, upload
 
-        artifact = Artifact(artifact.card.model_copy(update={"run_id": run_id}), artifact.tensors)
-        name = model_name(artifact.card.method, artifact.card.backbone, artifact.card.task)
         with mlflow_errors(self.tracking_uri), tempfile.TemporaryDirectory(prefix=TEMPORARY) as temporary:
-            folder = Path(temporary, "artifact")
-            card = save_artifact(artifact, folder)
-            stored = self._registry.search(name=name)
-            there = [p for p in stored if (p.run_id, p.tensors_sha256) == (run_id, card.tensors_sha256)]
+            card, folder = artifact.card, Path(temporary, "artifact")
+            name = self.registry.current_name(model_name(card.method, card.backbone, card.task))
+            digest = tensors_sha256(artifact)
+            learned_by = card.origin_run or run_id
+            there = self._same(name, digest, learned_by)
             if there:
-                version = there[0].version
+                version = there[0]
             else:
-                model, digest = upload(self.client, self.tracking_uri, folder, card, name)
-                version = self._registry.register(name, card, digest, model)
+                run_id = run_id or brought_run(self.client, self.tracking_uri, card, digest)
+                artifact = Artifact(card.model_copy(update={"run_id": run_id}), artifact.tensors)
+                card = save_artifact(artifact, folder)
+                model, card_digest = upload(self.client, self.tracking_uri, folder, card, name)
+                mine = self.registry.register(name, card, card_digest, model)
+                version = self._same(name, digest, learned_by or run_id)[0]
+                if version != mine:  # another process stored the same meanwhile
+                    self.client.delete_model_version(name, str(mine))
+                    remove(self.client, self.tracking_uri, model.model_id)
             if aliases == "auto":
-                self._registry.move_best(name)
-            return next(p for p in self._registry.search(name=name) if p.version == version)
+                self.registry.move_best(name)
+            return next(p for p in self.registry.search(name=name) if p.version == version)
+
+    def _same(self, name: str, tensors_sha256: str, learned_by: str | None) -> Versions:
+        """The versions with these tensors from this run (None: any run), the oldest first."""
+        prompts = [p for p in self.registry.search(name=name) if p.tensors_sha256 == tensors_sha256]
+        return [p.version for p in prompts if learned_by in (p.learned_by, None)]
 
     def get(
         self,
@@ -118,7 +135,7 @@ class PromptStore:
 
         Args:
             ref: 'dept-minilm-mnli' (its best), 'dept-minilm-mnli/3', 'dept-minilm-mnli@latest' or another alias, or a
-                task such as 'mnli' (the best of all that are stored for it).
+                task such as 'mnli' (the best of the best of its names). A name from before a rename is as good.
             method: only this method.
             backbone_fingerprint: only prompts learned on this backbone.
             k: only few-shot results of this k; None for sources only; all when left out.
@@ -130,10 +147,10 @@ class PromptStore:
         if kind == "/" and not re.fullmatch("[0-9]{1,9}", which):
             raise StoreError(f"The version in {ref!r} is not a number: write NAME/3, NAME@latest, NAME, or a task.")
         with mlflow_errors(self.tracking_uri):
-            named = self._registry.search(name=name)
+            named = self.registry.named(name)
         known = named if named or kind else self.find(task=name)
         if not known:
-            raise self._unknown(ref, name)
+            raise self.unknown(ref, name)
         found = matching(known, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
         if kind == "/":
             found = [p for p in found if p.version == int(which)]
@@ -143,28 +160,48 @@ class PromptStore:
             there = ", ".join(_describe(p) for p in known[-5:])
             wanted = _describe_wanted(method, backbone_fingerprint, k)
             raise StoreError(f"No stored prompt answers to {ref!r}{wanted}. There are: {there}.")
-        if named:
-            found = [p for p in found if BEST in p.aliases] or found
-        return best(found)
+        return best(marked_best(found))
 
     def find(
         self,
         *,
         task: str | None = None,
         method: str | None = None,
+        backbone: str | None = None,
         backbone_fingerprint: str | None = None,
         k: int | EllipsisType | None = ...,
+        min_score: float | None = None,
+        text: str | None = None,
     ) -> Prompts:
-        """All whole versions that match, sorted by name and version; see `resolve` for the arguments."""
+        """All whole versions that match, sorted by name and version.
+
+        Args:
+            task: only those of this task.
+            method: only this method.
+            backbone: only prompts for a backbone of this name.
+            backbone_fingerprint: only prompts learned on this backbone.
+            k: only few-shot results of this k; None for sources only; all when left out.
+            min_score: only those whose dev score is known and at least this, in the metric's own unit.
+            text: only those with this in their name, in upper or lower case.
+        """
         with mlflow_errors(self.tracking_uri):
-            prompts = self._registry.search(task=task)
-        return matching(prompts, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
+            prompts = self.registry.search(task=task)
+        return matching(
+            prompts,
+            method=method,
+            backbone=backbone,
+            backbone_fingerprint=backbone_fingerprint,
+            k=k,
+            min_score=min_score,
+            text=text,
+        )
 
     def list(self) -> Prompts:
         """All whole versions, sorted by name and version."""
         return self.find()
 
-    def _unknown(self, ref: str, name: str) -> StoreError:
+    def unknown(self, ref: str, name: str) -> StoreError:
+        """The error to raise where nothing answers to `ref`, which asks for `name`."""
         prompts = self.list()
         known = sorted({p.name for p in prompts} | {p.task for p in prompts})
         near = get_close_matches(name, known, n=3) + [n for n in known if name and n.endswith((f".{name}", f"-{name}"))]

@@ -89,6 +89,30 @@ def download(uri: str, location: str, stored: StoredPrompt, cache: Cache | None)
     return artifact
 
 
+def remove(client: Any, uri: str, model_id: str) -> bool:
+    """Remove the files and the record of a logged model of ours, unless a version, of whatever name, is made of it.
+
+    Returns:
+        Whether it was removed.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    try:
+        model = client.get_logged_model(model_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    # Versions can be made to point anywhere: only what MLflow itself laid out for this model is removed.
+    of_ours = model.model_type == MODEL_TYPE and model_id in model.artifact_location.split("/")
+    if not of_ours or client.search_model_versions(f"source_path LIKE '%{model_id}%'", max_results=1):
+        return False
+    get_artifact_repository(model.artifact_location, tracking_uri=uri).delete_artifacts()
+    client.delete_logged_model(model_id)
+    return True
+
+
 def fetch(uri: str, location: str, file: str) -> bytes:
     """The bytes of `file` at the artifact URI `location` of the store `uri`; in a folder they are read in place.
 

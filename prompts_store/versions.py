@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import EllipsisType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
 from prompts_store.card import Card, Sha256
@@ -42,6 +42,7 @@ class Summary(BaseModel):
     data_digest: str
     start: str
     created: str
+    origin_run: str | None
     tensors_sha256: Sha256
 
 
@@ -50,7 +51,7 @@ class StoredPrompt(Summary):
 
     card_sha256: Sha256
     """Of the bytes of the card's file."""
-    model_id: str
+    model_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
     """The logged model in MLflow that holds the files."""
     name: str
     version: int
@@ -61,6 +62,11 @@ class StoredPrompt(Summary):
     def ref(self) -> str:
         """'name/version', which `PromptStore.get` takes."""
         return f"{self.name}/{self.version}"
+
+    @property
+    def learned_by(self) -> str | None:
+        """The run that learned it, in whatever store that was."""
+        return self.origin_run or self.run_id
 
 
 def summarise(card: Card) -> Summary:
@@ -113,18 +119,35 @@ def _read_version(version: Any, aliases: Mapping[str, str]) -> StoredPrompt | No
 def matching(
     prompts: Iterable[StoredPrompt],
     *,
-    method: str | None,
-    backbone_fingerprint: str | None,
-    k: int | EllipsisType | None,
+    method: str | None = None,
+    backbone: str | None = None,
+    backbone_fingerprint: str | None = None,
+    k: int | EllipsisType | None = ...,
+    min_score: float | None = None,
+    text: str | None = None,
 ) -> list[StoredPrompt]:
-    """Those of `prompts` with this method and backbone (None: any) and this k (None: sources only; ...: any)."""
+    """Those of `prompts` that fit; None fits any, but k=None is for sources alone and ... for any k.
+
+    `text` is looked for in the name, in upper or lower case; an unknown score is below any `min_score`.
+    """
     return [
         p
         for p in prompts
         if (method is None or p.method == method)
+        and (backbone is None or p.backbone == backbone)
         and (backbone_fingerprint is None or p.backbone_fingerprint == backbone_fingerprint)
         and (k is ... or p.k == k)
+        and (min_score is None or (p.dev_score is not None and p.dev_score >= min_score))
+        and (text is None or text.lower() in p.name.lower())
     ]
+
+
+def marked_best(prompts: Iterable[StoredPrompt]) -> list[StoredPrompt]:
+    """Of each name the one with the alias `best`, or all of the name where none of them has it."""
+    by_name: dict[str, list[StoredPrompt]] = {}
+    for prompt in prompts:
+        by_name.setdefault(prompt.name, []).append(prompt)
+    return [p for group in by_name.values() for p in ([p for p in group if BEST in p.aliases] or group)]
 
 
 def best(prompts: Iterable[StoredPrompt]) -> StoredPrompt:

@@ -94,7 +94,7 @@ def test_aliases_none_leaves_best_and_a_chosen_best_is_followed(store: PromptSto
     assert store.resolve(NAME).version == 1
     store.client.set_registered_model_alias(NAME, "team-pick", "2")
     assert store.resolve(f"{NAME}@team-pick").version == 2
-    assert store.resolve("mnli").version == 2  # a task is searched over all its models, by dev score
+    assert store.resolve("mnli").version == 1  # the best of the best of its names
 
 
 def test_put_again_from_the_same_run(store: PromptStore, new_run: NewRun) -> None:
@@ -290,7 +290,7 @@ def test_card_for_another_width(store: PromptStore, new_run: NewRun) -> None:
     ref = store.put(make_artifact(), run_id=new_run()).ref
     path = stored_file(store, ref, CARD_FILE)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"d": 16}))
-    with pytest.raises(StoreError, match=r"'prompt' has shape \(3, 8\), but the card's d=16"):
+    with pytest.raises(StoreError, match=r"has shape .*, but the card's d=16"):
         store.get(ref)
 
 
@@ -325,6 +325,46 @@ def test_missing_file(store: PromptStore, new_run: NewRun) -> None:
     stored_file(store, ref, TENSORS_FILE).unlink()
     with pytest.raises(StoreError, match=f"{TENSORS_FILE} cannot be fetched"):
         store.get(ref)
+
+
+def test_the_same_prompt_twice_at_once_is_one(store: PromptStore, new_run: NewRun) -> None:
+    """A retry that starts while the first attempt is still at work."""
+    run_id, artifact = new_run(), make_artifact()
+    with ThreadPoolExecutor(4) as pool:
+        stored = [pool.submit(store.put, artifact, run_id=run_id) for _ in range(4)]
+        assert {future.result().tensors_sha256 for future in stored} == {store.list()[0].tensors_sha256}
+    (only,) = store.list()
+    assert store.resolve(f"{NAME}@best") == only
+    store.get(only.ref)
+    assert len(store.client.search_logged_models([store.ensure_experiment("runs")])) == 1
+
+
+def test_learned_elsewhere(store: PromptStore) -> None:
+    artifact = make_artifact(origin_run="a" * 32)
+    stored = store.put(artifact, run_id=None)
+    assert (stored.origin_run, stored.learned_by) == ("a" * 32, "a" * 32)
+    run = store.client.get_run(stored.run_id)
+    assert (run.info.status, run.data.tags["origin_run"]) == ("FINISHED", "a" * 32)
+    assert store.get(stored.ref).card.run_id == stored.run_id
+    assert store.put(artifact, run_id=None) == stored
+    assert store.put(make_artifact(), run_id=None) == stored  # from nobody knows where, but the same tensors
+    other = store.put(make_artifact(1), run_id=None)
+    assert store.put(make_artifact(1), run_id=None) == other
+    assert other.version == 2
+    assert len(store.client.search_runs([store.ensure_experiment("brought")])) == 2
+
+
+def test_run_of_a_killed_import_is_taken_up_again(store: PromptStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store.client, "set_terminated", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.put(make_artifact(), run_id=None)
+    monkeypatch.undo()
+    store.put(make_artifact(), run_id=None)
+    (run,) = store.client.search_runs([store.ensure_experiment("brought")])
+    assert run.info.status == "FINISHED"
 
 
 def test_several_at_once(store: PromptStore, new_run: NewRun) -> None:
