@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import pytest
+
+from tasks import LabelMap, TaskError, label_map, load_task, match_labels, task_names
+
+NLI = ("entailment", "neutral", "contradiction")
+
+
+def test_labels_match_by_name_whatever_their_order() -> None:
+    assert label_map(load_task("cb"), "mnli", NLI) == LabelMap({0: 0, 1: 2, 2: 1}, "name")
+    assert label_map(load_task("cb"), "sample.mnli", NLI).how == "name"
+    assert label_map(load_task("mnli"), "rte", ("entailment", "not_entailment")) == LabelMap({0: 0}, "name")
+    assert label_map(load_task("sst2"), "mnli", NLI) == LabelMap({}, "none")
+
+
+def test_a_map_says_what_names_cannot() -> None:
+    qqp = load_task("qqp").labels
+    assert label_map(load_task("mrpc"), "qqp", qqp) == LabelMap({0: 0, 1: 1}, "map")
+    assert label_map(load_task("mrpc"), "sample.qqp", qqp[::-1]) == LabelMap({0: 1, 1: 0}, "map")
+    assert label_map(load_task("rte"), "mnli", NLI) == LabelMap({0: 0, 1: 1}, "map")
+    assert label_map(load_task("qnli"), "snli", NLI) == LabelMap({0: 0, 1: 1}, "map")
+    assert label_map(load_task("scitail"), "rte", ("entailment", "not_entailment")) == LabelMap({0: 0, 1: 1}, "map")
+    assert label_map(load_task("scitail"), "mnli", NLI) == LabelMap({0: 0, 1: 1}, "name")
+
+
+def test_the_sample_form_of_a_target_has_the_same_map() -> None:
+    target = load_task("mrpc").with_prefix("sample.")
+    assert label_map(target, "sample.qqp", load_task("qqp").labels).how == "map"
+
+
+def test_equal_names_can_be_said_to_mean_nothing() -> None:
+    assert label_map(load_task("wic"), "boolq", ("False", "True")) == LabelMap({}, "none")
+    assert label_map(load_task("multirc"), "boolq", ("False", "True")) == LabelMap({0: 0, 1: 1}, "name")
+
+
+def test_a_label_the_map_leaves_out_starts_fresh() -> None:
+    target = replace(load_task("cb"), labels_from={"mine": {"neutral": "unknown"}})
+    assert label_map(target, "mine", ("entailment", "unknown")) == LabelMap({2: 1}, "map")
+
+
+def test_a_label_the_source_does_not_have() -> None:
+    with pytest.raises(
+        TaskError, match=r"'not_duplicate' for the source qqp, which has no, duplicates; did you mean 'duplicates'"
+    ):
+        label_map(load_task("mrpc"), "qqp", ("no", "duplicates"))
+
+
+def test_maps_of_the_catalogue_name_labels_that_are_there() -> None:
+    found = 0
+    for name in task_names():
+        for source, names in load_task(name).labels_from.items():
+            assert set(names.values()) <= set(load_task(source).labels), (name, source)
+            found += 1
+    assert found >= 20
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets", "mapping"),
+    [
+        (["a", "b"], ["b", "a", "c"], {0: 1, 1: 0}),
+        (["Not-entailment", "Entailment"], ["entailment", "not_entailment"], {0: 1, 1: 0}),
+        (["Yes", "yes"], ["YES"], {}),
+        (["-1", "1"], ["1"], {0: 1}),
+        (["-1"], ["1"], {}),
+    ],
+)
+def test_match_labels(sources: list[str], targets: list[str], mapping: dict[int, int]) -> None:
+    assert match_labels(sources, targets) == mapping
