@@ -220,6 +220,31 @@ def tasks_show(
     show_task(name, data, _console())
 
 
+@tasks_app.command("new")
+def tasks_new(
+    name: Annotated[str, typer.Argument(help="What the task is to be called.", metavar="NAME")],
+    data: Annotated[str, typer.Option(help="The folder with its rows: train.jsonl, .csv, .tsv or .parquet.")],
+) -> None:
+    """Look at rows of your own and write NAME.yaml, a task file to edit."""
+    from orchestrator.commands.tasks import new_task
+
+    new_task(name, data, _console())
+
+
+@tasks_app.command("check")
+def tasks_check(
+    name: Annotated[str, typer.Argument(help="The path of a task's YAML file, or a task.", metavar="FILE")],
+    data: Annotated[str | None, typer.Option(help="Its rows: a folder, 'hub' or 'sample'.")] = None,
+    backbone: Annotated[str, BACKBONE] = "minilm",
+    max_length: Annotated[int | None, typer.Option(help="s, in tokens. Default: the task's own.")] = None,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Count and show malformed rows.")] = False,
+) -> None:
+    """Check a task's file and rows, and show three rows as a model will read them."""
+    from orchestrator.commands.check_task import check_task
+
+    check_task(name, data, backbone, max_length, skip_bad_rows, _console())
+
+
 def _console() -> Console:
     from rich.console import Console
 

@@ -7,7 +7,9 @@ from tasks._catalogue import load_task, task_names
 from tasks._draw import Dev, FewShotDraw, Protocol, draw_fewshot, hold_out
 from tasks._errors import TaskError
 from tasks._forms import CLASS_FORMS, FORMS, Form
+from tasks._guess import Guess, guess_task
 from tasks._hub import why_no_hub
+from tasks._labels import LabelMap, label_map, match_labels
 from tasks._metrics import METRICS, primary_metric, score, score_answers, score_values
 from tasks._reading import RowStream, read_rows, stream_rows
 from tasks._rows import BadRows, Example, Rows, find_leaks
@@ -26,7 +28,9 @@ __all__ = [
     "Example",
     "FewShotDraw",
     "Form",
+    "Guess",
     "HubSource",
+    "LabelMap",
     "LabelWords",
     "Protocol",
     "RowStream",
@@ -35,8 +39,11 @@ __all__ = [
     "TaskError",
     "draw_fewshot",
     "find_leaks",
+    "guess_task",
     "hold_out",
+    "label_map",
     "load_task",
+    "match_labels",
     "open_data",
     "primary_metric",
     "read_rows",

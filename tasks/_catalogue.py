@@ -72,19 +72,24 @@ def _catalogued(name: str) -> Task:
 
 
 def _read(path: Path) -> Task:
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: not a YAML file: {error}") from None
-    try:
-        return _parse(content, path.stem)
-    except TaskError as error:
+        return parse_task(path.read_text(encoding="utf-8"), path.stem)
+    except (TaskError, OSError, UnicodeDecodeError) as error:
         raise TaskError(f"{path}: {error}") from None
 
 
-def _parse(content: Any, stem: str) -> Task:
+def parse_task(text: str, stem: str) -> Task:
+    """Return the task that a YAML text describes; ``stem`` is the file's name without its ending.
+
+    Raises:
+        TaskError: where the text is not YAML, or not a task of that name.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TaskError(f"not a YAML file: {error}") from None
     _check_keys(content, _TYPES, _OPTIONAL, "")
     if content["name"] != stem:
         raise TaskError(f"name is {content['name']!r}: it must be the file's, {stem!r}")

@@ -1,11 +1,29 @@
-"""`orchestrator tasks`: what can be learned, and what one task looks like."""
+"""`orchestrator tasks`: what can be learned, what one task looks like, and a file for a task of one's own."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tasks import SAMPLE_PREFIX, DataSource, Task, load_task, open_data, task_names
+from orchestrator.errors import UsageError
+from tasks import (
+    CLASS_FORMS,
+    FORMS,
+    SAMPLE_PREFIX,
+    DataSource,
+    Example,
+    Guess,
+    LabelMap,
+    Task,
+    guess_task,
+    label_map,
+    load_task,
+    open_data,
+    task_names,
+)
 from tasks.sample import SAMPLE_TASKS
 
 TEXT_LENGTH = 300
@@ -17,8 +35,10 @@ def list_tasks(console: Console) -> list[Task]:
     table = Table("task", "form", "labels", "metric", "sample", "title")
     for task in catalogue:
         sample = "yes" if task.name in SAMPLE_TASKS else ""
-        table.add_row(task.name, task.form, str(len(task.labels)), task.metric, sample, task.title)
+        form = task.form if task.form in CLASS_FORMS else f"{task.form} *"
+        table.add_row(task.name, form, str(len(task.labels) or ""), task.metric, sample, task.title)
     console.print(table)
+    console.print("* cannot be trained yet", highlight=False, markup=False)
     console.print("one task: orchestrator tasks show NAME", highlight=False)
     return catalogue
 
@@ -36,21 +56,21 @@ def show_task(name: str, data: str | None, console: Console) -> Task:
     """
     plain = name.removeprefix("sample.")
     sampled = plain in SAMPLE_TASKS
-    source = open_data(data, [name]) if data is not None else open_data("sample", [name]) if sampled else None
+    choice = data if data is not None else "sample" if sampled else None
+    source = open_data(choice, [name], forms=FORMS) if choice is not None else None
     task = source.task(name) if source and (data is not None or plain != name) else load_task(name)
     console.print(f"{task.name}, version {task.version}: {task.title}", style="bold", highlight=False, markup=False)
     console.print(task.description, highlight=False, markup=False)
-    words = ", ".join(
-        f"{i} {label} ({w})" for i, (label, w) in enumerate(zip(task.labels, task.label_words, strict=True))
-    )
     composed = "; ".join(f"{part} is {template!r}" for part, template in task.compose.items())
     lines = {
-        "form": task.form,
+        "form": described_form(task),
         "fields": ", ".join(task.fields) + (f"; {composed}" if composed else ""),
         "columns": ", ".join(task.columns),
-        "labels": f"{words} - the words in brackets answer in a text-to-text backbone",
+        "labels": _labels(task),
         "metric": task.metric,
         "template": task.template,
+        "max length": f"{task.max_length} tokens",
+        **({"label maps": _label_maps(task)} if task.labels_from else {}),
         "hub": _hub_with_splits(task),
     }
     if source is not None:
@@ -66,10 +86,73 @@ def show_task(name: str, data: str | None, console: Console) -> Task:
     return task
 
 
+def new_task(name: str, data: str, console: Console) -> Guess:
+    """Look at the rows of a folder and write ``NAME.yaml`` into the working directory, to be edited.
+
+    Raises:
+        TaskError: If the name is taken, or the rows tell no task.
+        UsageError: If the file is there already.
+    """
+    path = Path(f"{name}.yaml")
+    if path.exists():
+        raise UsageError(f"{path} is there already: remove it, or give the task another name")
+    guess = guess_task(name, data)
+    path.write_text(guess.text, encoding="utf-8")
+    console.print(f"wrote {path}, guessed from {guess.file}:", highlight=False, markup=False, soft_wrap=True)
+    console.print(guess.text, highlight=False, markup=False, soft_wrap=True)
+    if guess.unused:
+        console.print(f"columns it does not use: {', '.join(guess.unused)}", highlight=False, markup=False)
+    console.print(
+        f"edit it, then: orchestrator tasks check {path} --data {data}", highlight=False, markup=False, soft_wrap=True
+    )
+    return guess
+
+
+def described_form(task: Task) -> str:
+    """A task's form in words, and whether it can be trained."""
+    return f"{task.form}: {FORMS[task.form].summary}" + ("" if task.form in CLASS_FORMS else "; cannot be trained yet")
+
+
+def described_answer(task: Task, example: Example) -> str:
+    """What an example is labelled with, and in brackets what a text-to-text backbone is to answer."""
+    if task.gold == "class":
+        return f"{task.labels[example.label]} ({task.answer(example)})"
+    if task.gold == "value":
+        return f"{example.value:g} ({task.answer(example)})"
+    return " / ".join(example.answers)
+
+
+def _labels(task: Task) -> str:
+    if task.value_range is not None:
+        return f"a number from {task.value_range[0]:g} to {task.value_range[1]:g}, said in steps of {task.value_step:g}"
+    if not task.labels:
+        return "texts, of which any one is right"
+    words = zip(task.labels, task.words(), task.words("digits"), strict=True)
+    listed = ", ".join(f"{digit} {label} ({word})" for label, word, digit in words)
+    return f"{listed} - the words in brackets answer in a text-to-text backbone, or the digits as released"
+
+
+def _label_maps(task: Task) -> str:
+    return "\n".join(
+        f"from {source}: " + (", ".join(f"{ours} = {theirs}" for ours, theirs in names.items()) or "none, by intent")
+        for source, names in task.labels_from.items()
+    )
+
+
+def _described_map(task: Task, mapped: LabelMap, labels: Sequence[str]) -> str:
+    if not mapped.pairs:
+        return "no label in common"
+    pairs = ", ".join(f"{task.labels[t]} from its {s} {labels[s]}" for t, s in mapped.pairs.items())
+    missing = [label for i, label in enumerate(task.labels) if i not in mapped.pairs]
+    rest = f"; {', '.join(missing)} would start fresh" if missing else ""
+    return f"{pairs}{rest} ({'by name' if mapped.how == 'name' else 'as the task file maps them'})"
+
+
 def _hub(task: Task) -> str:
     if task.hub is None:
         return ""
-    return f"{task.hub.path}{f' ({task.hub.name})' if task.hub.name else ''}"
+    name = f" ({task.hub.name})" if task.hub.name else ""
+    return f"{task.hub.path}{name}{f' at {task.hub.revision}' if task.hub.revision else ''}"
 
 
 def _hub_with_splits(task: Task) -> str:
@@ -87,13 +170,12 @@ def _example(source: DataSource, name: str) -> dict[str, str]:
     if not rows.examples:
         return {"example": f"the split {split} is empty"}
     example = rows.examples[0]
-    counts = ", ".join(f"{label} {count}" for label, count in rows.label_counts().items())
-    answer = f"{task.labels[example.label]} ({task.label_words[example.label]})"
+    counts = "".join(f"{', ' if i else '; '}{name} {n}" for i, (name, n) in enumerate(rows.label_counts().items()))
     return {
-        "counts": f"{split}: {len(rows)} rows; {counts}",
+        "counts": f"{split}: {len(rows)} rows{counts}",
         **{part: _cut(text) for part, text in zip(task.fields, example.texts, strict=True)},
         "text": _cut(task.render(example)),
-        "answer": answer,
+        "answer": described_answer(task, example),
     }
 
 
@@ -107,18 +189,11 @@ def _sources(task: Task) -> str:
     store = existing_store()
     if store is None:
         return "no store here yet"
-    from pipelines.resize import match_labels
-
     plain = task.name.removeprefix(SAMPLE_PREFIX)
     found = []
     for stored in store.find(k=None):
         if "best" in stored.aliases and stored.task.removeprefix(SAMPLE_PREFIX) != plain:
             labels = store.get(stored.ref).card.labels
-            mapped = match_labels(labels, task.labels)
-            pairs = ", ".join(
-                f"{task.labels[target]} from its {index} {labels[index]}" for target, index in mapped.items()
-            )
-            missing = [label for i, label in enumerate(task.labels) if i not in mapped]
-            rest = f"; {', '.join(missing)} would start fresh" if mapped and missing else ""
-            found.append(f"{stored.ref}: {pairs or 'no label in common'}{rest}")
+            mapped = label_map(task, stored.task, labels)
+            found.append(f"{stored.ref}: {_described_map(task, mapped, labels)}")
     return "\n".join(found) or "no stored source"
