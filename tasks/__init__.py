@@ -3,6 +3,7 @@
 Importing this package is light: nothing heavy is imported before rows are asked for.
 """
 
+from tasks._bag_of_words import bag_of_words
 from tasks._catalogue import load_task, task_names
 from tasks._draw import Dev, FewShotDraw, Protocol, draw_fewshot, hold_out
 from tasks._errors import TaskError
@@ -37,6 +38,7 @@ __all__ = [
     "Rows",
     "Task",
     "TaskError",
+    "bag_of_words",
     "draw_fewshot",
     "find_leaks",
     "guess_task",

@@ -12,7 +12,20 @@ from orchestrator.commands.tasks import described_answer, described_form
 from orchestrator.settings import at_least
 from pipelines.backbone import BackboneInfo, describe_backbone, load_tokenizer
 from pipelines.encode import encode
-from tasks import CLASS_FORMS, FORMS, SAMPLE_PREFIX, Example, Rows, Task, find_leaks, load_task, open_data
+from tasks import (
+    CLASS_FORMS,
+    FORMS,
+    SAMPLE_PREFIX,
+    Example,
+    Rows,
+    Task,
+    bag_of_words,
+    find_leaks,
+    load_task,
+    open_data,
+    primary_metric,
+    score,
+)
 from tasks.sample import SAMPLE_TASKS
 
 if TYPE_CHECKING:
@@ -56,6 +69,8 @@ def check_task(
     splits = {split: source.load(task, split) for split in source.splits(task)}
     _check_rows(splits, console)
 
+    _check_words_alone(splits, console)
+
     info = describe_backbone(backbone)
     tokenizer = load_tokenizer(info.folder)
     s = max_length or task.max_length
@@ -94,6 +109,21 @@ def _check_rows(splits: dict[str, Rows], console: Console) -> None:
         if train and split in splits and (leaks := find_leaks(train.examples, splits[split].examples)):
             shown = "; ".join(repr(" | ".join(leak.texts)[:80]) for leak in leaks[:SHOWN])
             _say(console, f"{len(leaks)} {split} rows also stand in train, such as {shown}", style="yellow")
+
+
+def _check_words_alone(splits: dict[str, Rows], console: Console) -> None:
+    """What a model that only counts words gets, and what always saying the commonest class gets."""
+    train, test = splits.get("train"), splits.get("validation")
+    if train is None or test is None or train.task.gold != "class" or min(train.label_counts().values()) == 0:
+        return
+    counts, labels = list(train.label_counts().values()), [example.label for example in test.examples]
+    metric = primary_metric(train.task.metric)
+    found = {
+        "a bag of words": bag_of_words(train, test),
+        "the commonest class": [counts.index(max(counts))] * len(labels),
+    }
+    said = (f"{name} {score(metric, guesses, labels, len(counts))[metric]:.1%}" for name, guesses in found.items())
+    _say(console, f"to compare with, {metric} on validation: {', '.join(said)}")
 
 
 def _check_lengths(

@@ -180,6 +180,7 @@ def test_check_of_a_sample_task() -> None:
     check_task("cb", None, "minilm", None, False, to)
     text = printed.getvalue()
     assert "train: 400 rows" in text
+    assert "to compare with, accuracy on validation: a bag of words 3" in text
     assert text.count("answer: ") == 3
     assert "also stand in train" not in text
 
