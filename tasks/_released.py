@@ -2,8 +2,8 @@
 
 It goes through the shuffled rows and takes one while its class has fewer than k // classes, or, as the last one,
 whatever comes. So k = 4 of two classes can be 1 + 3, and k = 32 of three classes are 30 rows. A regression counts as
-two classes, cut at the middle of its range. The release knew 14 tasks and carried its counts from one draw over to the
-next; both are left out here.
+two classes, cut at the middle of its range. The release knew 14 tasks, carried its counts from one draw over to the
+next, and drew from large sets after holding 1,000 rows out; none of that is done here.
 """
 
 from __future__ import annotations

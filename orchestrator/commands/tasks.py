@@ -61,7 +61,9 @@ def show_task(name: str, data: str | None, console: Console) -> Task:
     task = source.task(name) if source and (data is not None or plain != name) else load_task(name)
     console.print(f"{task.name}, version {task.version}: {task.title}", style="bold", highlight=False, markup=False)
     console.print(task.description, highlight=False, markup=False)
-    composed = "; ".join(f"{part} is {template!r}" for part, template in task.compose.items())
+    made = [f"{part} is {template!r}" for part, template in task.compose.items()]
+    made += [f"asterisks around {span}_text in {column}" for column, span in task.mark.items()]
+    composed = "; ".join(made)
     lines = {
         "form": described_form(task),
         "fields": ", ".join(task.fields) + (f"; {composed}" if composed else ""),

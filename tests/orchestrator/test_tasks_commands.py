@@ -207,6 +207,9 @@ def test_show_tells_words_digits_and_label_maps() -> None:
     to, printed = console()
     show_task("wic", None, to)
     assert "from boolq: none, by intent" in printed.getvalue()
+    to, printed = console()
+    show_task("wsc", None, to)
+    assert "asterisks around span2_text in text" in printed.getvalue()
 
 
 def test_show_maps_the_labels_of_stored_sources(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
