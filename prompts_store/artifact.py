@@ -1,6 +1,5 @@
 """The artifact: the tensors of one learned prompt with its card, and its two files on disk."""
 
-import hashlib
 import os
 import shutil
 import uuid
@@ -17,9 +16,8 @@ from safetensors.torch import save as dump_tensors
 
 from prompts_store.card import Card
 from prompts_store.errors import StoreError
+from prompts_store.files import CARD_FILE, TENSORS_FILE, sha256
 
-TENSORS_FILE = "prompt.safetensors"
-CARD_FILE = "card.json"
 MAX_CARD_BYTES = 1 << 20
 
 
@@ -78,7 +76,7 @@ def _check_tensors(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
 
 def tensors_sha256(artifact: Artifact) -> str:
     """The SHA-256 of the tensors' file as `save_artifact` writes it."""
-    return hashlib.sha256(dump_tensors(dict(artifact.tensors))).hexdigest()
+    return sha256(dump_tensors(dict(artifact.tensors)))
 
 
 def save_artifact(artifact: Artifact, folder: str | os.PathLike[str]) -> Card:
@@ -94,7 +92,7 @@ def save_artifact(artifact: Artifact, folder: str | os.PathLike[str]) -> Card:
     """
     target = Path(folder).absolute()
     data = dump_tensors(dict(artifact.tensors))
-    card = artifact.card.model_copy(update={"tensors_sha256": hashlib.sha256(data).hexdigest()})
+    card = artifact.card.model_copy(update={"tensors_sha256": sha256(data)})
     half = target.parent / f".{target.name[:100]}.{uuid.uuid4().hex}.tmp"
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -134,7 +132,7 @@ def parse_artifact(card_data: bytes, tensors_data: bytes, place: str) -> Artifac
     file = f"{place}/{TENSORS_FILE}"
     if card.tensors_sha256 is None:
         raise StoreError(f"The card {place}/{CARD_FILE} has no tensors_sha256, so the tensors cannot be checked.")
-    digest = hashlib.sha256(tensors_data).hexdigest()
+    digest = sha256(tensors_data)
     if digest != card.tensors_sha256:
         raise StoreError(
             f"The file {file} was changed or damaged: its SHA-256 is {digest[:12]}..., the card says "

@@ -1,4 +1,4 @@
-"""Files once fetched from a server, kept by the SHA-256 of their bytes."""
+"""What was once fetched from a server or worked out, kept on this machine under the SHA-256 of what it is or is of."""
 
 import hashlib
 import os
@@ -22,48 +22,50 @@ def cache_folder() -> Path:
 
 
 class Cache:
-    """Bytes by their hash, in a folder that any number of processes may use and anyone may delete.
+    """Bytes by a hash, in a folder that any number of processes may use and anyone may delete.
 
-    A file is written beside its place and renamed, and its hash is checked whenever it is read, so that a file which
-    another process is writing, or which was damaged, is as good as none.
+    A file is written beside its place and renamed, and it begins with the hash of the rest, checked whenever it is
+    read: one that another process is writing, or that was damaged, is as good as none.
 
     Args:
-        folder: where to keep them; made when something is first written.
+        kind: what is kept: a folder in the `cache_folder`, made when something is first written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, kind: str) -> None:
+        self.folder = cache_folder() / kind
 
     def read(self, sha256: str) -> bytes | None:
-        """The bytes with this hash (64 hexadecimal digits), or None where there are none; removes what is damaged."""
+        """What is kept under this hash (64 hexadecimal digits), or None; removes what is damaged."""
         path = self._path(sha256)
         try:
             data = path.read_bytes()
         except OSError:
             return None
-        if hashlib.sha256(data).hexdigest() == sha256:
-            return data
+        digest, kept = data[:32], data[32:]
+        if hashlib.sha256(kept).digest() == digest:
+            return kept
         with suppress(OSError):
             path.unlink()
         return None
 
-    def write(self, data: bytes) -> None:
-        """Keep `data`. A folder that cannot be written keeps nothing: the cache is a help, not a need."""
-        path = self._path(hashlib.sha256(data).hexdigest())
+    def write(self, sha256: str, data: bytes) -> None:
+        """Keep `data` under this hash. A folder that cannot be written keeps nothing: the cache is a help, no need."""
+        path = self._path(sha256)
         half = path.with_name(f"{path.name}.{uuid.uuid4().hex}{HALF}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            half.write_bytes(data)
+            half.write_bytes(hashlib.sha256(data).digest() + data)
             half.replace(path)
         except OSError:
             with suppress(OSError):
                 half.unlink()
 
-    def halves(self) -> list[Path]:
-        """Files that are being written, or that a killed process left half-written."""
-        return sorted(self.folder.glob(f"??/*{HALF}"))
-
     def _path(self, sha256: str) -> Path:
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise ValueError(f"not a SHA-256 in hexadecimal: {sha256!r}")
         return self.folder / sha256[:2] / sha256
+
+
+def half_written() -> list[Path]:
+    """Files in the cache that are being written, or that a killed process left."""
+    return sorted(cache_folder().glob(f"*/??/*{HALF}"))

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from prompts_store.card import Card
-from prompts_store.tracking import connect
+from prompts_store.tracking import connect, paged
 from prompts_store.versions import BEST, StoredPrompt, best, query, read_versions, version_tags
 
 _PAGE = 10_000
@@ -38,13 +38,21 @@ class Registry:
         if not all(text is None or _SEARCHABLE.fullmatch(text) for text in (task, name)):
             return []  # no stored name or task has such characters
         wanted = query(task=task, name=name)
-        page = self.client.search_model_versions(wanted, max_results=_PAGE)
-        versions = [*page]
-        while page.token:
-            page = self.client.search_model_versions(wanted, max_results=_PAGE, page_token=page.token)
-            versions.extend(page)
+        versions = list(paged(self.client.search_model_versions, wanted, size=_PAGE))
         prompts = read_versions(versions, self._aliases({version.name for version in versions}))
         return [prompt for prompt in prompts if task is None or prompt.task == task]
+
+    def unreadable(self) -> list[str]:
+        """The 'name/version' of what carries our tag, but not as we write it."""
+        versions = list(paged(self.client.search_model_versions, query(), size=_PAGE))
+        read = {(prompt.name, prompt.version) for prompt in read_versions(versions, {})}
+        return sorted(f"{v.name}/{v.version}" for v in versions if (v.name, int(v.version)) not in read)
+
+    def location(self, prompt: StoredPrompt) -> str:
+        """The artifact URI of the folder with a version's files."""
+        if not prompt.source.startswith("models:"):
+            return prompt.source  # MLflow would give the same, one query later
+        return str(self.client.get_model_version_download_uri(prompt.name, str(prompt.version)))
 
     def named(self, name: str) -> list[StoredPrompt]:
         """All whole versions of the registered model that has, or once had, this name."""
@@ -145,11 +153,7 @@ class Registry:
         """name -> alias -> version; a search for versions does not bring the aliases along."""
         if len(names) <= 3:
             return {name: dict(self.client.get_registered_model(name).aliases) for name in names}
-        page = self.client.search_registered_models(max_results=1000)
-        models = [*page]
-        while page.token:
-            page = self.client.search_registered_models(max_results=1000, page_token=page.token)
-            models.extend(page)
+        models = paged(self.client.search_registered_models, size=1000)  # the most that MLflow gives
         return {model.name: dict(model.aliases) for model in models}
 
 

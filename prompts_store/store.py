@@ -8,8 +8,9 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal
 
 from prompts_store.brought import brought_run
-from prompts_store.cache import Cache, cache_folder
+from prompts_store.cache import Cache
 from prompts_store.errors import StoreError
+from prompts_store.files import TEMPORARY, files_cache
 from prompts_store.names import model_name
 from prompts_store.registry import Registry
 from prompts_store.tracking import ensure_experiment, mlflow_errors, prepare_store
@@ -71,7 +72,7 @@ class PromptStore:
             StoreError: the run does not exist, or the store refuses; no version is then visible.
         """
         from prompts_store.artifact import Artifact, save_artifact, tensors_sha256
-        from prompts_store.transfer import TEMPORARY, remove, upload
+        from prompts_store.transfer import remove, upload
 
         with mlflow_errors(self.tracking_uri), tempfile.TemporaryDirectory(prefix=TEMPORARY) as temporary:
             card, folder = artifact.card, Path(temporary, "artifact")
@@ -113,13 +114,21 @@ class PromptStore:
         Raises:
             StoreError: nothing answers to `ref`, or the files are missing, changed, or not what the version says.
         """
+        stored = self.resolve(ref, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
+        return self.fetch(stored, files_cache())
+
+    def fetch(self, stored: StoredPrompt, cache: Cache | None) -> "Artifact":
+        """Fetch a version's artifact as `get` does, or with no cache from the store itself.
+
+        Raises:
+            StoreError: the files are missing, changed, or not what the version says.
+        """
         from prompts_store.transfer import download
 
-        stored = self.resolve(ref, method=method, backbone_fingerprint=backbone_fingerprint, k=k)
         with mlflow_errors(self.tracking_uri):
-            location = self.client.get_model_version_download_uri(stored.name, str(stored.version))
+            location = self.registry.location(stored)
             try:
-                return download(self.tracking_uri, location, stored, Cache(cache_folder()))
+                return download(self.tracking_uri, location, stored, cache)
             except StoreError as error:
                 raise StoreError(f"The stored prompt {stored.ref} is refused. {error}") from error
 

@@ -4,7 +4,7 @@ import logging
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,17 @@ def connect(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     with mlflow_errors(uri):
         return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def paged(search: Callable[..., Any], *wanted: Any, size: int, **more: Any) -> Iterator[Any]:
+    """What a search method of MLflow's client finds, through all its pages of `size`."""
+    token = None
+    while True:
+        page = search(*wanted, max_results=size, page_token=token, **more)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 @contextmanager

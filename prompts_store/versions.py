@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from prompts_store.card import Card, Sha256
 from prompts_store.errors import StoreError
 
-TAG = "prompt"
+TAG = "learned_prompt"
 """The one tag of a version: JSON of what is chosen by. MLflow reads each tag of a version as a row of its own, so that
 with a tag for each of 17 fields 10,000 versions took 6 s to list."""
 
@@ -56,6 +56,8 @@ class StoredPrompt(Summary):
     name: str
     version: int
     run_id: str | None
+    source: str
+    """Where MLflow says that the version came from: its artifact URI, or through a server its logged model."""
     aliases: tuple[str, ...] = ()
 
     @property
@@ -109,7 +111,8 @@ def read_versions(versions: Iterable[Any], aliases: Mapping[str, Mapping[str, st
 def _read_version(version: Any, aliases: Mapping[str, str]) -> StoredPrompt | None:
     number = int(version.version)
     marks = tuple(sorted(alias for alias, marked in aliases.items() if int(marked) == number))
-    registered = {"name": version.name, "version": number, "run_id": version.run_id or None, "aliases": marks}
+    registered = {"name": version.name, "version": number, "aliases": marks, "source": version.source or ""}
+    registered["run_id"] = version.run_id or None
     try:
         return StoredPrompt.model_validate({**from_json(version.tags[TAG]), **registered})
     except (KeyError, TypeError, ValueError):

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import socket
@@ -14,6 +15,10 @@ import torch
 from prompts_store import Artifact, Card, PromptStore
 
 FINGERPRINT = "a" * 64
+
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Processes of a test's own, which find the slow imports done."""
+PROCESSES.set_forkserver_preload(["prompts_store.artifact", "prompts_store.store", "mlflow"])
 
 
 def make_card(**changes: Any) -> Card:

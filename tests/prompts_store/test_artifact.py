@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from prompts_store import Artifact, StoreError, load_artifact, save_artifact
-from prompts_store.artifact import CARD_FILE, TENSORS_FILE
+from prompts_store.files import CARD_FILE, TENSORS_FILE
 from tests.prompts_store.conftest import make_artifact, make_card
 
 

@@ -8,6 +8,7 @@ import pytest
 from prompts_store import PromptStore, StoreError
 from prompts_store.changes import delete, promote, promote_by_score, rename
 from prompts_store.lineage import ancestors, children
+from prompts_store.versions import TAG
 from tests.prompts_store.conftest import make_artifact
 
 NewRun = Callable[[], str]
@@ -161,11 +162,11 @@ def test_delete_follows_no_version_to_a_folder_of_its_own_choice(three: PromptSt
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
-    tag = three.client.get_model_version(CB, "1").tags["prompt"]
+    tag = three.client.get_model_version(CB, "1").tags[TAG]
     model_id = three.resolve(f"{CB}/1").model_id
     three.client.create_registered_model("trap")
     foreign = three.client.create_logged_model(three.ensure_experiment("runs"), "theirs", model_type="forecast")
-    three.client.create_model_version("trap", str(mine), tags={"prompt": tag.replace(model_id, foreign.model_id)})
+    three.client.create_model_version("trap", str(mine), tags={TAG: tag.replace(model_id, foreign.model_id)})
     delete(three, "trap/1")
     assert (mine / "thesis.txt").exists()
     assert three.client.get_logged_model(foreign.model_id)

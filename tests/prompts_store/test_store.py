@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from prompts_store import PromptStore, StoreError
-from prompts_store.artifact import CARD_FILE, TENSORS_FILE
+from prompts_store.files import CARD_FILE, TENSORS_FILE
+from prompts_store.versions import TAG
 from tests.prompts_store.conftest import FINGERPRINT, make_artifact
 
 NewRun = Callable[[], str]
@@ -203,7 +204,7 @@ def test_upload_that_damages_a_file_is_refused(
 def test_version_without_its_tag_is_not_visible(store: PromptStore, new_run: NewRun) -> None:
     stored = store.put(make_artifact(), run_id=new_run())
     half = store.put(make_artifact(1, dev_score=0.9), run_id=new_run())
-    store.client.delete_model_version_tag(NAME, str(half.version), "prompt")
+    store.client.delete_model_version_tag(NAME, str(half.version), TAG)
     assert [p.ref for p in store.list()] == [stored.ref]
     assert store.list()[0].aliases == ("latest",)
     assert store.resolve(NAME).ref == store.resolve("mnli").ref == stored.ref
@@ -211,9 +212,7 @@ def test_version_without_its_tag_is_not_visible(store: PromptStore, new_run: New
         store.get(half.ref)
 
 
-@pytest.mark.parametrize(
-    "tags", [{}, {"prompt": "a cat, in oil"}, {"prompt": '{"task": 3}'}, {"prompt": "[]"}, {"prompt": "[" * 9999}]
-)
+@pytest.mark.parametrize("tags", [{}, {TAG: "a cat, in oil"}, {TAG: '{"task": 3}'}, {TAG: "[]"}, {TAG: "[" * 9999}])
 def test_models_of_others_are_left_alone(store: PromptStore, new_run: NewRun, tags: dict[str, str]) -> None:
     store.put(make_artifact(), run_id=new_run())
     store.client.create_registered_model("forecast")
@@ -234,7 +233,7 @@ def test_the_tag_stays_within_mlflows_limit(store: PromptStore, new_run: NewRun)
     long = dict.fromkeys(("metric", "data_source", "data_digest"), "é" * 1000)
     stored = store.put(make_artifact(task="t" * 200, backbone="b" * 1000, **long), run_id=new_run())
     assert store.list() == [stored]
-    assert len(store.client.get_model_version(stored.name, "1").tags["prompt"]) < 5000
+    assert len(store.client.get_model_version(stored.name, "1").tags[TAG]) < 5000
 
 
 def test_listing_needs_no_torch(store: PromptStore, new_run: NewRun) -> None:
@@ -305,17 +304,17 @@ def test_card_with_a_path_for_a_name(store: PromptStore, new_run: NewRun, change
 
 def test_registry_with_a_path_for_a_hash(store: PromptStore, new_run: NewRun) -> None:
     stored = store.put(make_artifact(), run_id=new_run())
-    tag = json.loads(store.client.get_model_version(NAME, "1").tags["prompt"])
+    tag = json.loads(store.client.get_model_version(NAME, "1").tags[TAG])
     for change in ({"tensors_sha256": "../" * 20 + "etc/passwd"}, {"card_sha256": "../x"}):
-        store.client.set_model_version_tag(NAME, "1", "prompt", json.dumps(tag | change))
+        store.client.set_model_version_tag(NAME, "1", TAG, json.dumps(tag | change))
         assert store.list() == []
-    store.client.set_model_version_tag(NAME, "1", "prompt", json.dumps(tag))
+    store.client.set_model_version_tag(NAME, "1", TAG, json.dumps(tag))
     assert store.list() == [stored]
 
 
 def test_pickle_in_place(store: PromptStore, new_run: NewRun) -> None:
     ref = store.put(make_artifact(), run_id=new_run()).ref
-    stored_file(store, ref, TENSORS_FILE).write_bytes(pickle.dumps({"prompt": 1}))
+    stored_file(store, ref, TENSORS_FILE).write_bytes(pickle.dumps({TAG: 1}))
     with pytest.raises(StoreError, match="pickle"):
         store.get(ref)
 

@@ -47,11 +47,11 @@ def test_through_a_server(server: Server, tmp_path: Path, cache: Path, monkeypat
     with pytest.raises(StoreError, match="No stored prompt"):
         store.get("mnli")
     assert list(tmp_path.iterdir()) == []
-    kept = sorted(path.name for path in cache.glob("*/*"))
+    kept = sorted(path.name for path in cache.glob("files/*/*"))
     assert kept == sorted([first.card_sha256, first.tensors_sha256])
     for path in (server.folder / "files").glob("**/prompt.safetensors"):
         path.write_bytes(path.read_bytes()[:-4] + b"nope")
     assert all(torch.equal(store.get(first.ref).tensors[name], fetched.tensors[name]) for name in fetched.tensors)
-    (cache / first.tensors_sha256[:2] / first.tensors_sha256).write_bytes(b"damaged on this machine")
+    (cache / "files" / first.tensors_sha256[:2] / first.tensors_sha256).write_bytes(b"damaged on this machine")
     with pytest.raises(StoreError, match=f"{first.ref} is refused.*changed or damaged"):
         store.get(first.ref)
