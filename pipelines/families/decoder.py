@@ -35,22 +35,18 @@ class Decoder:
             torch.cat([batch.ids[n, :length], word.to(batch.ids.device)])
             for n, length, word in zip(row.tolist(), lengths.tolist(), words, strict=True)
         ]
-        ids = pad_sequence(sequences, batch_first=True)
-        total = torch.tensor([len(sequence) for sequence in sequences], device=ids.device)
-        place = torch.arange(ids.shape[1], device=ids.device)
-        mask, text = place < total[:, None], place < lengths[:, None]
-        inputs = embed(backbone.word_embeddings(ids), mask, batch.slot[row], text)
-        T = max(len(word) for word in words)
-        word_place = lengths[:, None] + torch.arange(T, device=ids.device)
-        real = word_place < total[:, None]
-        word_place = torch.where(real, word_place, lengths[:, None])
-        hidden = backbone.model.get_decoder()(
+        # padded on the left: all words end together, and the model's own output layer is asked for their places alone
+        ids = pad_sequence(sequences, batch_first=True, padding_side="left")
+        width = torch.tensor([len(word) for word in words], device=ids.device)[:, None]
+        left = torch.arange(ids.shape[1], 0, -1, device=ids.device)  # tokens from each place to the end
+        mask = left <= lengths[:, None] + width
+        inputs = embed(backbone.word_embeddings(ids), mask, batch.slot[row], mask & (left > width))
+        T = int(width.max())
+        logits = backbone.model(
             inputs_embeds=inputs.embeddings.to(backbone.dtype),
             attention_mask=inputs.mask.long(),
             position_ids=inputs.positions,
             use_cache=False,
-        ).last_hidden_state
-        # the token before predicts; only those rows go through the output matrix
-        before = (inputs.prompt_length + word_place - 1)[..., None].expand(-1, -1, hidden.shape[-1])
-        logits = backbone.model.get_output_embeddings()(hidden.gather(1, before))
-        return word_log_likelihood(logits, ids.gather(1, word_place), real)
+            logits_to_keep=T + 1,
+        ).logits[:, :-1]  # the token before predicts
+        return word_log_likelihood(logits, ids[:, -T:], left[-T:] <= width)

@@ -37,6 +37,7 @@ KINDS: Mapping[str, FamilyName] = {
     "t5": "encoder-decoder",
     "bart": "encoder-decoder",
     "llama": "decoder",
+    "granite": "decoder",
     "gpt2": "decoder",
     "gpt_neox": "decoder",
     "opt": "decoder",
@@ -99,6 +100,9 @@ def build_model(kind: str) -> Any:
             )
         case "llama":
             return t.LlamaForCausalLM(t.LlamaConfig(**bert_like))
+        case "granite":  # scales word embeddings, residuals and logits
+            scales = {"embedding_multiplier": 3.0, "residual_multiplier": 0.7, "logits_scaling": 5.0}
+            return t.GraniteForCausalLM(t.GraniteConfig(**bert_like, **scales))
         case "qwen2":
             return t.Qwen2ForCausalLM(t.Qwen2Config(**bert_like, num_key_value_heads=1))
         case "gpt_neox":
