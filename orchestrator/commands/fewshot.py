@@ -10,16 +10,16 @@ from rich.console import Console
 from orchestrator.cards import store_slot
 from orchestrator.cluster import Workers, connect
 from orchestrator.comparison import DEPT, ZERO_SHOT, Row, ordered, print_rows
-from orchestrator.errors import RunFailedError
+from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.live import Live
 from orchestrator.outcomes import Outcome
 from orchestrator.packs import run_packs
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
-from orchestrator.reading import FEWSHOT, experiment_name
+from orchestrator.reading import FEWSHOT, existing_store, experiment_name, store_place
 from orchestrator.recorder import BY_SEED, KIND, ROLE, Recorder
 from orchestrator.search import Budget, Choice, Range, Search, Space, Start
-from orchestrator.settings import SCRATCH, FewshotSettings
+from orchestrator.settings import AUTO, SCRATCH, FewshotSettings
 from orchestrator.setup import Setup, set_up
 from orchestrator.starts import Source, find_sources
 from orchestrator.worker import BackboneRunner, PackPlan
@@ -38,6 +38,8 @@ def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
     Raises:
         RunFailedError: If no configuration came through.
     """
+    if settings.start not in (AUTO, SCRATCH) and existing_store() is None:
+        raise UsageError(f"no stored source {settings.start!r}: nothing has been stored in {store_place()} yet")
     setup = set_up(settings, [settings.target], console)
     target = setup.source.task(settings.target)
     seeds = range(settings.seed, settings.seed + settings.seeds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from orchestrator.cards import store_slot
 from orchestrator.cluster import Workers, connect
@@ -131,7 +131,7 @@ class SourcePlanner(RecordedPlanner):
 
 
 def _show(planner: SourcePlanner, prepared: Mapping[str, Prepared], console: Console) -> None:
-    table = Table("task", "stored as", "metric", "dev", "test", "test rows")
+    table = Table("task", Column("stored as", overflow="fold"), "metric", "dev", "test", "test rows")
     for name, stored in planner.stored.items():
         (config,) = [c for c in range(len(prepared)) if planner.name(c) == name]
         outcome, data = planner.outcomes[config], prepared[name].data
