@@ -106,13 +106,11 @@ def _classed(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
 
 
 def _label_ids(task: Task) -> dict[Any, int]:
-    """What may stand in the label column -> the class; where labels are numbers themselves, they are no ids."""
-    if any(label.isdigit() for label in task.labels):
-        ids: dict[Any, int] = {int(label): i for i, label in enumerate(task.labels) if label.isdigit()}
-    else:
-        ids = {key: i for i in range(len(task.labels)) for key in (i, str(i))}
-    ids |= {name: i for i, name in enumerate(task.labels)}
-    return ids | {alias: task.labels.index(name) for alias, name in task.label_aliases.items()}
+    """What may stand in the label column -> the class; where labels or aliases are numbers, no number is a place."""
+    names = {name: i for i, name in enumerate(task.labels)}
+    names |= {alias: task.labels.index(name) for alias, name in task.label_aliases.items()}
+    numbers: dict[Any, int] = {int(name): i for name, i in names.items() if name.isdigit()}
+    return names | (numbers or {key: i for i in range(len(task.labels)) for key in (i, str(i))})
 
 
 def _group(record: Record, columns: tuple[str, ...]) -> str:

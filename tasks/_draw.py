@@ -98,7 +98,7 @@ def _draw_balanced(rows: Rows | RowStream, k: int, seed: int, per_class: bool, d
         chosen = _take(left, dev_sizes)
         _note_uneven(notes, strata, "dev", dev_sizes)
     elif isinstance(rows, Rows) and dev == "full":
-        chosen = _others(rows, train)
+        chosen = _others(rows.examples, train)
     return FewShotDraw(tuple(by_rank(train, seed)), tuple(by_rank(chosen, seed)), tuple(notes))
 
 
@@ -112,7 +112,7 @@ def _draw_released(rows: Rows | RowStream, k: int, seed: int, dev: Dev) -> FewSh
     train = tuple(_released.take(order, k, strata))
     chosen: tuple[Example, ...] = ()
     if dev != "none":
-        chosen = _others(Rows.of(rows.task, rows.split, order, rows.source), train)
+        chosen = _others(order, train)
     if dev == "k":
         chosen = tuple(_released.take(chosen, k, strata))
     counts = [sum(strata.of(example) == i for example in train) for i in range(len(strata))]
@@ -139,16 +139,16 @@ def hold_out(rows: Rows, n: int, seed: int) -> tuple[Rows, Rows]:
     for label in sorted(range(len(sizes)), key=lambda i: sizes[i] - exact[i])[: n - sum(sizes)]:
         sizes[label] += 1
     dev = _take(ranked, sizes)
-    train = _others(rows, dev)
+    train = _others(rows.examples, dev)
     dev_source = f"{rows.source} ({n} held out, seed {seed})"
     train_source = f"{rows.source} (less {n} held out, seed {seed})"
     return Rows.of(rows.task, rows.split, train, train_source), Rows.of(rows.task, "dev", dev, dev_source)
 
 
-def _others(rows: Rows, taken: Sequence[Example]) -> tuple[Example, ...]:
-    """The rows whose texts are none of those taken."""
+def _others(examples: Sequence[Example], taken: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples whose texts are none of those taken."""
     keys = {text_key(example.texts) for example in taken}
-    return tuple(example for example in rows.examples if text_key(example.texts) not in keys)
+    return tuple(example for example in examples if text_key(example.texts) not in keys)
 
 
 def _sizes(available: Sequence[int], total: int, seed: int) -> list[int]:

@@ -187,6 +187,8 @@ def _no_question(column: str) -> bool:
 def _about_labels(names: Sequence[str]) -> str:
     if names[0] == "0":
         return "write names in the order of the numbers, 0 first"
+    if names[0].isdigit():
+        return f'as in the file; for names, write them here and label_aliases: {{"{names[0]}": NAME, ...}}'
     return "a label's number is its place here: do not change the order later"
 
 

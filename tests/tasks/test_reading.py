@@ -1,6 +1,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,14 @@ def test_options_named_by_numbers(tmp_path: Path) -> None:
             read_rows(write(tmp_path, row | {"answer": answer}), winogrande)
     with pytest.raises(TaskError, match="the row has no label"):
         read_rows(write(tmp_path, row | {"answer": ""}), winogrande)
+
+
+def test_numbers_that_are_aliases_are_no_places(tmp_path: Path) -> None:
+    task = replace(load_task("sst2"), label_aliases={"1": "negative", "2": "positive"})
+    path = write(tmp_path, *({"sentence": "a", "label": label} for label in (1, "1", 2, "2", "positive")))
+    assert [example.label for example in read_rows(path, task).examples] == [0, 0, 1, 1, 1]
+    with pytest.raises(TaskError, match="label is 0"):
+        read_rows(write(tmp_path, {"sentence": "a", "label": 0}), task)
 
 
 def test_answers_of_a_question_share_a_group(tmp_path: Path) -> None:
