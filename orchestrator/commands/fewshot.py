@@ -39,7 +39,11 @@ def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
         RunFailedError: If no configuration came through.
     """
     if settings.start not in (AUTO, SCRATCH) and existing_store() is None:
-        raise UsageError(f"no stored source {settings.start!r}: nothing has been stored in {store_place()} yet")
+        data = f" --data {settings.data}" if settings.data else ""
+        raise UsageError(
+            f"no stored source {settings.start!r}: there is no store at {store_place()} yet; make it with "
+            f"'orchestrator pretrain-source --tasks {settings.start}{data}'"
+        )
     setup = set_up(settings, [settings.target], console)
     target = setup.source.task(settings.target)
     seeds = range(settings.seed, settings.seed + settings.seeds)

@@ -141,7 +141,12 @@ BAD = {
     "no such prompt": (["prompts", "show", "mnli/7"], ["mnli"]),
     "no runs to show": (["ui", "--target", "cb"], ["'cb'"]),
 }
-WITHOUT_STORE = {"no runs to show": "no store at", "no such prompt": "no prompts are stored", "no runs": "fewshot"}
+WITHOUT_STORE = {
+    "no runs to show": "no store at",
+    "no such prompt": "no prompts are stored",
+    "no runs": "fewshot",
+    "no source": "--data sample",
+}
 
 
 @pytest.fixture(scope="module")
