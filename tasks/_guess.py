@@ -15,8 +15,8 @@ from typing import Any
 from tasks._catalogue import parse_task, task_names
 from tasks._errors import TaskError
 from tasks._forms import FORMS
-from tasks._records import Record, read_records
-from tasks._sources import SAMPLE_PREFIX, split_file
+from tasks._records import Record, read_records, split_file
+from tasks._sources import SAMPLE_PREFIX
 from tasks._task import SPLITS
 
 LOOKED_AT = 2000

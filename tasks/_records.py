@@ -16,6 +16,11 @@ SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 Record = Mapping[str, Any]
 
 
+def split_file(folder: Path, stem: str) -> Path | None:
+    """Return the file of rows with that stem in a folder, or None."""
+    return next((path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
+
+
 def read_records(path: Path) -> Iterator[tuple[int, Record | TaskError]]:
     """Go through the rows of a file as (line number, record); a row that cannot be read is an error in its place.
 

@@ -11,8 +11,8 @@ from tasks._catalogue import load_task
 from tasks._errors import TaskError, did_you_mean
 from tasks._forms import CLASS_FORMS, FORMS
 from tasks._hub import cached_files, load_cache, load_hub, why_no_hub
-from tasks._reading import read_rows
-from tasks._records import SUFFIXES
+from tasks._reading import RowStream, read_rows, stream_rows
+from tasks._records import split_file
 from tasks._rows import Rows
 from tasks._task import SPLITS, Task
 
@@ -45,6 +45,10 @@ class DataSource(ABC):
     @abstractmethod
     def load(self, task: Task, split: str) -> Rows:
         """Return the rows of a split: ``train``, ``validation`` or ``test``."""
+
+    def stream(self, task: Task, split: str) -> Rows | RowStream:
+        """Return the rows of a split to go through once or twice, without holding them where they are in a file."""
+        return self.load(task, split)
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,20 @@ class FolderSource(DataSource):
 
     def load(self, task: Task, split: str) -> Rows:
         """Read the rows of a split from its file."""
+        return read_rows(self._found(task, split), task, split, skip_bad=self.skip_bad)
+
+    def stream(self, task: Task, split: str) -> RowStream:
+        """Open the file of a split."""
+        return stream_rows(self._found(task, split), task, split, skip_bad=self.skip_bad)
+
+    def _found(self, task: Task, split: str) -> Path:
         self.splits(task)
         path = self.file(task, split)
         if path is None:
             home = self.home(task)
             there = sorted(path.name for path in home.iterdir())
             raise TaskError(f"folder {str(home)!r} has no {split}.jsonl: it has {', '.join(there) or 'no files'}")
-        return read_rows(path, task, split, skip_bad=self.skip_bad)
+        return path
 
 
 @dataclass(frozen=True)
@@ -170,11 +181,6 @@ class SampleSource(DataSource):
             raise TaskError(f"unknown split {split!r}: the splits are {', '.join(SPLITS)}")
         plain = task.name.removeprefix(SAMPLE_PREFIX)
         return Rows.of(task, split, generate(plain, split), f"sample:{plain}:{split}")
-
-
-def split_file(folder: Path, stem: str) -> Path | None:
-    """Return the file of rows with that stem in a folder, or None."""
-    return next((path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
 
 
 def open_data(

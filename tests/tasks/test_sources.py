@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import FORMS, TaskError, _hub, load_task, open_data
+from tasks import FORMS, RowStream, TaskError, _hub, draw_fewshot, load_task, open_data
 
 ROWS = [
     {"premise": f"It rained {i} days.", "hypothesis": "It was wet.", "label": i % 3, "idx": i} for i in range(9)
@@ -213,6 +213,20 @@ def test_files_of_one_task_may_lie_in_the_folder_itself(folder: Path) -> None:
     with pytest.raises(TaskError, match="has no task 'mnli'"):
         open_data(str(own), ["mnli", "cb"])
     assert len(open_data(str(folder), ["cb"]).load(load_task("cb"), "train")) == 9
+
+
+def test_a_folder_streams_and_other_sources_load(folder: Path) -> None:
+    source = open_data(str(folder), ["cb"], skip_bad=True)
+    stream = source.stream(load_task("cb"), "train")
+    assert isinstance(stream, RowStream)
+    assert tuple(stream) == source.load(load_task("cb"), "train").examples
+    assert draw_fewshot(stream, 3, 0, dev="none") == draw_fewshot(
+        source.load(load_task("cb"), "train"), 3, 0, dev="none"
+    )
+    with pytest.raises(TaskError, match=r"has no validation.jsonl"):
+        source.stream(load_task("cb"), "validation")
+    sample = open_data("sample", ["cb"])
+    assert sample.stream(sample.task("cb"), "train") == sample.load(sample.task("cb"), "train")
 
 
 def test_bad_rows_of_a_folder_are_left_out_where_that_is_asked_for(folder: Path) -> None:
