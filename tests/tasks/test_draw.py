@@ -211,6 +211,14 @@ def test_a_stream_gives_the_same_draw(rows: Rows, k: int, seed: int, dev: str, p
     assert drawn_or_refused(Stream(rows), *asked) == drawn_or_refused(rows, *asked)
 
 
+@given(rows_with_twins(), st.integers(2, 20), st.integers(0, 99), st.randoms())
+def test_order_changes_nothing_where_texts_repeat(rows: Rows, k: int, seed: int, rng: random.Random) -> None:
+    shuffled = list(rows.examples)
+    rng.shuffle(shuffled)
+    other = Rows.of(rows.task, rows.split, shuffled, rows.source)
+    assert drawn_or_refused(other, k, seed, "k", False) == drawn_or_refused(rows, k, seed, "k", False)
+
+
 def test_a_stream_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     row = {"premise": "It rains.", "hypothesis": "h"}

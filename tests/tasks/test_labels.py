@@ -1,6 +1,9 @@
+import string
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks import LabelMap, TaskError, label_map, load_task, match_labels, task_names
 
@@ -58,12 +61,28 @@ def test_maps_of_the_catalogue_name_labels_that_are_there() -> None:
 @pytest.mark.parametrize(
     ("sources", "targets", "mapping"),
     [
-        (["a", "b"], ["b", "a", "c"], {0: 1, 1: 0}),
-        (["Not-entailment", "Entailment"], ["entailment", "not_entailment"], {0: 1, 1: 0}),
-        (["Yes", "yes"], ["YES"], {}),
-        (["-1", "1"], ["1"], {0: 1}),
-        (["-1"], ["1"], {}),
+        (["entailment", "neutral", "contradiction"], ["contradiction", "entailment", "neutral"], {0: 2, 1: 0, 2: 1}),
+        (["entailment", "not_entailment"], ["Not-Entailment", "ENTAILMENT "], {0: 1, 1: 0}),
+        (["not  entailment"], ["not_entailment", "other"], {0: 0}),
+        (["negative", "positive"], ["yes", "no"], {}),
+        (["1", "0"], ["-1", "1"], {1: 0}),
+        (["Yes", "yes"], ["yes", "YES"], {0: 1, 1: 0}),
+        (["YES", "yEs"], ["yes"], {}),
+        (["yes"], ["YES", "yEs"], {}),
+        (["-", "+"], ["+", "-", "_"], {0: 1, 1: 0}),
+        ([], ["a"], {}),
     ],
 )
 def test_match_labels(sources: list[str], targets: list[str], mapping: dict[int, int]) -> None:
     assert match_labels(sources, targets) == mapping
+
+
+labels = st.lists(st.text(string.ascii_letters[:2] + "AB _-1", max_size=4), max_size=6, unique=True)
+
+
+@given(labels, labels)
+def test_matches_are_one_to_one_and_symmetric(sources: list[str], targets: list[str]) -> None:
+    mapping = match_labels(sources, targets)
+    assert len(set(mapping.values())) == len(mapping)
+    assert {v: k for k, v in mapping.items()} == match_labels(targets, sources)
+    assert match_labels(sources, sources) == {i: i for i in range(len(sources))}

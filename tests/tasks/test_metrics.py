@@ -72,7 +72,7 @@ def test_errors() -> None:
 
 def test_multirc_by_hand() -> None:
     # three questions: all right; one of two wrong; its only answer right
-    groups, labels, predictions = ["a", "a", "b", "b", "c"], [1, 0, 1, 1, 0], [1, 0, 1, 0, 0]
+    groups, labels, predictions = ["a", "a", "b", "b", "c"], [1, 0, 1, 1, 0], [1, 0, 0, 1, 0]
     got = score("f1+question_match", predictions, labels, 2, groups)
     assert got == {"f1": pytest.approx(2 * 2 / (2 + 3)), "question_match": pytest.approx(2 / 3)}
     for missing in (None, groups[:2]):
