@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.settings import AUTO, SCRATCH
 from orchestrator.setup import Setup
-from pipelines.resize import match_labels
 from prompts_store import Artifact, StoredPrompt, StoreError
-from tasks import SAMPLE_PREFIX, Task
+from tasks import SAMPLE_PREFIX, LabelMap, Task, label_map
 
 
 @dataclass(frozen=True)
@@ -19,13 +17,13 @@ class Source:
     Attributes:
         stored: Its version in the registry.
         artifact: Its tensors and card.
-        labels: Target class -> source class, for the target's classes that the source knows by name.
+        labels: Which of its classes stands for each of the target's.
         zero_shot: Whether it can classify the target as it is.
     """
 
     stored: StoredPrompt
     artifact: Artifact
-    labels: Mapping[int, int]
+    labels: LabelMap
     zero_shot: bool
 
 
@@ -53,7 +51,9 @@ def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
     else:
         found = [_named(setup, target, start)]
     sources = [_load(setup, stored, target) for stored in found]
-    return sorted(sources, key=lambda s: (not s.zero_shot, -len(s.labels), -(s.stored.dev_score or 0.0), s.stored.ref))
+    return sorted(
+        sources, key=lambda s: (not s.zero_shot, -len(s.labels.pairs), -(s.stored.dev_score or 0.0), s.stored.ref)
+    )
 
 
 def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
@@ -72,7 +72,7 @@ def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
 
 def _load(setup: Setup, stored: StoredPrompt, target: Task) -> Source:
     artifact = setup.store.get(stored.ref)
-    labels = match_labels(artifact.card.labels, target.labels)
+    labels = label_map(target, stored.task, artifact.card.labels)
     # a text-to-text backbone scores any label word; an encoder's head knows its own classes alone
-    zero_shot = setup.info.family != "encoder" or len(labels) == len(target.labels)
+    zero_shot = setup.info.family != "encoder" or len(labels.pairs) == len(target.labels)
     return Source(stored, artifact, labels, zero_shot)

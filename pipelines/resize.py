@@ -4,10 +4,7 @@ Everything is computed in float64 and returned in the dtype that came in; inputs
 """
 
 import math
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -117,28 +114,6 @@ def _uniform(shape: tuple[int, ...], fan: int, generator: torch.Generator) -> Te
     return (2 * draws - 1) * bound
 
 
-def match_labels(source_labels: Sequence[str], target_labels: Sequence[str]) -> dict[int, int]:
-    """Target index -> source index, for each target label that a source label matches by name.
-
-    Equal names match first; then those equal up to case and to '_', '-' or spaces between words, if that leaves only
-    one label on either side. ("not_entailment" matches "Not-entailment"; "-1" does not match "1".)
-    """
-    mapping = {t: source_labels.index(label) for t, label in enumerate(target_labels) if label in source_labels}
-    used = set(mapping.values())
-    sources = {i: _normalised(label) for i, label in enumerate(source_labels) if i not in used}
-    targets = {i: _normalised(label) for i, label in enumerate(target_labels) if i not in mapping}
-    source_counts, target_counts = Counter(sources.values()), Counter(targets.values())
-    for t, name in targets.items():
-        if target_counts[name] == source_counts[name] == 1:
-            mapping[t] = next(i for i, other in sources.items() if other == name)
-    return dict(sorted(mapping.items()))
-
-
-def _normalised(label: str) -> str:
-    words = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", unicodedata.normalize("NFKC", label))
-    return words.strip().casefold()
-
-
 @torch.no_grad()
 def remap_output_rows(
     weight: Tensor,
@@ -155,7 +130,7 @@ def remap_output_rows(
     Args:
         weight: (n_source, width).
         bias: (n_source,).
-        mapping: target row -> source row, as `match_labels` gives it.
+        mapping: target row -> source row, as `tasks.label_map` gives it.
         n_target: rows wanted.
         generator: for the fresh rows.
 

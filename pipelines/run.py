@@ -28,6 +28,7 @@ class Job:
         fingerprint: The backbone's, as the driver found it.
         data: Data sets by name.
         starts: Artifacts by reference.
+        labels: By reference, class of the target -> class of the artifact; by the labels' names where there is none.
         halving: When packs of a search drop their weaker half; packs that are kept never do.
         dtype: What the backbone computes in, e.g. ``bfloat16``; None to choose by the device.
     """
@@ -36,6 +37,7 @@ class Job:
     fingerprint: str
     data: Mapping[str, SlotData]
     starts: Mapping[str, Artifact] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     halving: Halving = field(default_factory=Halving)
     dtype: str | None = None
 
@@ -95,7 +97,7 @@ class PackRun:
         for spec in specs:
             data = job.data[spec.data]
             artifact = None if spec.start == SCRATCH else job.starts[spec.start]
-            tensors = start_tensors(spec, data, backbone, artifact)
+            tensors = start_tensors(spec, data, backbone, artifact, job.labels.get(spec.start))
             slots.append(Slot(spec, data, tensors, backbone.device))
         self.pack = Pack(backbone, slots)
         self._reported: set[str] = set()

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from pipelines import heads
 from pipelines.backbone import Backbone
 from pipelines.methods.dept import initial_factors
-from pipelines.resize import match_labels, remap_output_rows, resize_factors
+from pipelines.resize import remap_output_rows, resize_factors
 from pipelines.slot import SlotData, SlotSpec
 from prompts_store import Artifact
+from tasks import match_labels
 
 SCRATCH = "scratch"
 
 
 def start_tensors(
-    spec: SlotSpec, data: SlotData, backbone: Backbone, artifact: Artifact | None = None
+    spec: SlotSpec,
+    data: SlotData,
+    backbone: Backbone,
+    artifact: Artifact | None = None,
+    labels: Mapping[int, int] | None = None,
 ) -> dict[str, Tensor]:
     """The tensors a slot starts from, float32 on the CPU, drawn by the slot's seed where they are drawn.
 
     An artifact of other (m, r, s) is resized. An encoder's head keeps its hidden layer where the artifact's takes the
-    same features, and its output rows go to the target's classes by name; what finds no match starts fresh.
+    same features, and its output rows go to the target's classes; what finds no match starts fresh.
+
+    Args:
+        spec: The slot.
+        data: Its classes.
+        backbone: Frozen.
+        artifact: What to start from; None for scratch.
+        labels: Class of the target -> class of the artifact; by the labels' names if None.
     """
     generator = torch.Generator().manual_seed(spec.seed)
     fresh = initial_factors(
@@ -45,19 +59,19 @@ def start_tensors(
     if backbone.info.family == "encoder":
         head = heads.initial_head(backbone.info.d, data.segments, data.classes, generator)
         if artifact is not None:
-            head = _transferred_head(head, artifact, data, generator)
+            mapping = match_labels(artifact.card.labels, data.labels) if labels is None else labels
+            head = _transferred_head(head, artifact, mapping, data.classes, generator)
         tensors |= {f"head.{name}": tensor for name, tensor in head.items()}
     return tensors
 
 
 def _transferred_head(
-    fresh: dict[str, Tensor], artifact: Artifact, data: SlotData, generator: torch.Generator
+    fresh: dict[str, Tensor], artifact: Artifact, labels: Mapping[int, int], classes: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
     stored = artifact.head
     if not stored or stored["hidden.weight"].shape != fresh["hidden.weight"].shape:
         return fresh
-    mapping = match_labels(artifact.card.labels, data.labels)
-    weight, bias = remap_output_rows(stored["output.weight"], stored["output.bias"], mapping, data.classes, generator)
+    weight, bias = remap_output_rows(stored["output.weight"], stored["output.bias"], labels, classes, generator)
     return {
         "hidden.weight": stored["hidden.weight"],
         "hidden.bias": stored["hidden.bias"],

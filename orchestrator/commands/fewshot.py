@@ -59,6 +59,7 @@ def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
         fingerprint=setup.info.fingerprint,
         data={str(seed): draw.data for seed, draw in zip(seeds, draws, strict=True)},
         starts={source.stored.ref: source.artifact for source in sources},
+        labels={source.stored.ref: source.labels.pairs for source in sources},
         halving=halving,
         dtype=settings.dtype,
     )
@@ -258,7 +259,7 @@ class FewshotPlanner(RecordedPlanner):
         if source := self.sources.get(choice.start):
             tags |= {"start_version": source.stored.ref, "start_run": source.stored.run_id or ""}
             tags["label_map"] = ", ".join(
-                f"{self._task.labels[t]} from {source.artifact.card.labels[s]}" for t, s in source.labels.items()
+                f"{self._task.labels[t]} from {source.artifact.card.labels[s]}" for t, s in source.labels.pairs.items()
             )
         if searched is not None:
             tags["searched_as"] = f"trial {searched}"

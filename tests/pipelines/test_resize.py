@@ -1,5 +1,4 @@
 import math
-import string
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipelines.resize import match_labels, remap_output_rows, resize_factors
+from pipelines.resize import remap_output_rows, resize_factors
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -143,36 +142,6 @@ def test_refused(changes: dict[str, object], message: str) -> None:
     arguments |= {"new_gamma": 1.0, "fresh_prompt_rows": None, "generator": generator()}
     with pytest.raises(ValueError, match=message):
         resize_factors(**{**arguments, **changes})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("sources", "targets", "mapping"),
-    [
-        (["entailment", "neutral", "contradiction"], ["contradiction", "entailment", "neutral"], {0: 2, 1: 0, 2: 1}),
-        (["entailment", "not_entailment"], ["Not-Entailment", "ENTAILMENT "], {0: 1, 1: 0}),
-        (["not  entailment"], ["not_entailment", "other"], {0: 0}),
-        (["negative", "positive"], ["yes", "no"], {}),
-        (["1", "0"], ["-1", "1"], {1: 0}),
-        (["Yes", "yes"], ["yes", "YES"], {0: 1, 1: 0}),
-        (["YES", "yEs"], ["yes"], {}),
-        (["yes"], ["YES", "yEs"], {}),
-        (["-", "+"], ["+", "-", "_"], {0: 1, 1: 0}),
-        ([], ["a"], {}),
-    ],
-)
-def test_match_labels(sources: list[str], targets: list[str], mapping: dict[int, int]) -> None:
-    assert match_labels(sources, targets) == mapping
-
-
-labels = st.lists(st.text(string.ascii_letters[:2] + "AB _-1", max_size=4), max_size=6, unique=True)
-
-
-@given(labels, labels)
-def test_matches_are_one_to_one_and_symmetric(sources: list[str], targets: list[str]) -> None:
-    mapping = match_labels(sources, targets)
-    assert len(set(mapping.values())) == len(mapping)
-    assert {v: k for k, v in mapping.items()} == match_labels(targets, sources)
-    assert match_labels(sources, sources) == {i: i for i in range(len(sources))}
 
 
 def test_remap_output_rows() -> None:
