@@ -1,7 +1,10 @@
 import string
+import string
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis import given
 from hypothesis import strategies as st
 
