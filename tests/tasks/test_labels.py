@@ -1,10 +1,7 @@
 import string
-import string
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis import given
 from hypothesis import strategies as st
 
