@@ -69,6 +69,23 @@ def rename(store: PromptStore, name: str, new: str) -> list[StoredPrompt]:
         return store.registry.search(name=new)
 
 
+def deletable(store: PromptStore, ref: str, *, force: bool = False) -> StoredPrompt:
+    """The version that `delete` with the same arguments would delete.
+
+    Raises:
+        StoreError: as `delete`.
+    """
+    if "/" not in ref:
+        raise StoreError(f"{ref!r} does not say which version is to be deleted: write NAME/3.")
+    stored = store.resolve(ref)
+    started = [] if force else [prompt.ref for prompt in children(store, stored)]
+    if started:
+        raise StoreError(
+            f"{', '.join(started)} started from {stored.ref}: delete them first, or force it and lose their origin."
+        )
+    return stored
+
+
 def delete(store: PromptStore, ref: str, *, force: bool = False) -> StoredPrompt:
     """Delete a version and its files, and return what it was; its number is not given again.
 
@@ -82,14 +99,7 @@ def delete(store: PromptStore, ref: str, *, force: bool = False) -> StoredPrompt
     """
     from prompts_store.transfer import remove
 
-    if "/" not in ref:
-        raise StoreError(f"{ref!r} does not say which version is to be deleted: write NAME/3.")
-    stored = store.resolve(ref)
-    started = [] if force else [prompt.ref for prompt in children(store, stored)]
-    if started:
-        raise StoreError(
-            f"{', '.join(started)} started from {stored.ref}: delete them first, or force it and lose their origin."
-        )
+    stored = deletable(store, ref, force=force)
     with mlflow_errors(store.tracking_uri):
         store.client.delete_model_version(stored.name, str(stored.version))  # first: what is half deleted is not seen
         remove(store.client, store.tracking_uri, stored.model_id)

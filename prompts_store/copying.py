@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from prompts_store.artifact import Artifact
 from prompts_store.errors import StoreError
 from prompts_store.lineage import ORIGINS, ancestors, parent
 from prompts_store.store import PromptStore
@@ -30,6 +29,8 @@ def copy_prompt(source: PromptStore, ref: str, to: PromptStore) -> list[Copied]:
         StoreError: the stores are the same, nothing answers to `ref`, or one of the prompts is refused; those before it
             are then stored, and whole.
     """
+    from prompts_store.artifact import Artifact  # imports torch
+
     if source.tracking_uri == to.tracking_uri:
         raise StoreError(f"Both stores are {without_secrets(to.tracking_uri)}: name another one.")
     prompt = source.resolve(ref)

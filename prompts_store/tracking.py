@@ -80,7 +80,7 @@ def prepare_store(uri: str | None = None) -> str:
     """Make the store ready: create its database once, check that a server answers, quiet MLflow's log.
 
     Call it once before workers start; more calls are cheap and safe, from several processes too. It switches MLflow's
-    telemetry and progress bars off in this process's environment.
+    telemetry, progress bars and addresses of finished runs off in this process's environment.
 
     Returns:
         The tracking URI to use everywhere, with an absolute path.
@@ -92,6 +92,7 @@ def prepare_store(uri: str | None = None) -> str:
     uri = default_tracking_uri() if uri is None else resolve_tracking_uri(uri)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     path = database_path(uri)
     if path is not None:
         _check_database_file(path)

@@ -1,15 +1,22 @@
-"""`orchestrator prompts`: what is in the store."""
+"""`orchestrator prompts list|show|find|similar`: what is in the store."""
 
 from __future__ import annotations
+
+from types import EllipsisType
 
 from rich.console import Console
 from rich.table import Column, Table
 
+from orchestrator.errors import UsageError
 from orchestrator.reading import existing_store, store_place
 from prompts_store import Card, PromptStore, StoredPrompt, StoreError
+from prompts_store.lineage import ORIGINS, ancestors, children
+from prompts_store.similar import MEASURES, similar
+from prompts_store.versions import by_score
 from tasks import SAMPLE_PREFIX
 
 UNKNOWN = "-"
+SOURCE = "source"
 NOTHING = "no prompts are stored in {place}: make one with `orchestrator pretrain-source --tasks mnli`"
 
 
@@ -37,21 +44,93 @@ def list_prompts(task: str | None, everything: bool, console: Console) -> list[S
             f"pretrain-source --tasks {task}`, or leave --task out."
         )
     shown = [prompt for prompt in found if everything or prompt.aliases]
-    name = Column("prompt", no_wrap=True)  # it is copied into other commands
-    table = Table(name, "marks", "learned on", "dev", "start", "made")
-    for prompt in shown:
-        table.add_row(
-            prompt.ref,
-            ", ".join(prompt.aliases),
-            "all rows" if prompt.k is None else f"k={prompt.k}",
-            _percent(prompt.dev_score),
-            prompt.start,
-            prompt.created[:10],
-        )
-    console.print(table)
+    console.print(_table(shown))
     if len(shown) < len(found):
         console.print(f"{len(found) - len(shown)} older versions are not shown: --all shows them", highlight=False)
     return shown
+
+
+def find_prompts(
+    task: str | None,
+    method: str | None,
+    backbone: str | None,
+    k: str | None,
+    min_score: float | None,
+    text: str | None,
+    console: Console,
+) -> list[StoredPrompt]:
+    """Print the stored versions that fit all that is given, the highest dev score first.
+
+    Args:
+        task: Only prompts of this task or of its sample form.
+        method: Only prompts of this method.
+        backbone: Only prompts for a backbone of this name.
+        k: Only few-shot results of this k, or ``source`` for those learned on all rows.
+        min_score: Only those with a dev score of at least this, in the metric's own unit.
+        text: Only those with this in their name.
+        console: Where to.
+
+    Raises:
+        UsageError: If ``k`` is neither a number nor ``source``.
+    """
+    store = existing_store()
+    if store is None:
+        console.print(NOTHING.format(place=store_place()), highlight=False, soft_wrap=True)
+        return []
+    found = [
+        prompt
+        for name in ([None] if task is None else [task, SAMPLE_PREFIX + task])
+        for prompt in store.find(
+            task=name, method=method, backbone=backbone, k=_rows(k), min_score=min_score, text=text
+        )
+    ]
+    found.sort(key=by_score)
+    if found:
+        console.print(_table(found))
+    else:
+        console.print("no stored prompt is like that: `orchestrator prompts list --all` shows all", highlight=False)
+    return found
+
+
+def similar_prompts(ref: str, measure: str, limit: int, console: Console) -> list[tuple[StoredPrompt, float]]:
+    """Print the prompts of the same backbone that are most alike to one.
+
+    Args:
+        ref: Which one.
+        measure: ``mean`` or ``pairs``; see ``prompts_store.similar``.
+        limit: How many to print.
+        console: Where to.
+
+    Raises:
+        UsageError: If there is no such measure.
+        StoreError: If nothing answers to ``ref``, or it cannot be compared.
+    """
+    known = next((name for name in MEASURES if name == measure), None)
+    if known is None:
+        raise UsageError(f"there is no measure {measure!r}: use {' or '.join(MEASURES)}")
+    store = some_store()
+    stored = meant(store, ref)
+    found = similar(store, stored.ref, measure=known)[:limit]
+    if not found:
+        console.print(f"no other prompt is stored for the backbone of {stored.ref}", highlight=False)
+        return []
+    table = Table(Column("prompt", no_wrap=True), "similarity", "learned on", "dev", title=f"like {stored.ref}")
+    for prompt, score in found:
+        table.add_row(prompt.ref, f"{score:.3f}", _learned_on(prompt), _percent(prompt.dev_score))
+    console.print(table)
+    return found
+
+
+def some_store() -> PromptStore:
+    """The store, for a command that needs something in it.
+
+    Raises:
+        StoreError: If there is none.
+    """
+    store = existing_store()
+    if store is None:
+        raise StoreError(NOTHING.format(place=store_place()))
+    return store
 
 
 def show_prompt(ref: str, console: Console) -> Card:
@@ -60,16 +139,13 @@ def show_prompt(ref: str, console: Console) -> Card:
     Raises:
         StoreError: If nothing answers to ``ref``, or its files are missing or changed.
     """
-    store = existing_store()
-    if store is None:
-        raise StoreError(NOTHING.format(place=store_place()))
-    stored = _resolve(store, ref)
+    store = some_store()
+    stored = meant(store, ref)
     artifact = store.get(stored.ref)
     card = artifact.card
     tensors = ", ".join(f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in artifact.tensors.items())
     parameters = card.m * card.d + (card.s + card.d) * card.r
-    everyone = store.list()
-    children = [prompt.ref for prompt in everyone if prompt.start == stored.ref]
+    started = [prompt.ref for prompt in children(store, stored)]
     test = "not tested" if card.test_score is None else _percent(card.test_score)
     rows = f"{_known(card.rows_train)} rows" if card.k is None else f"k = {card.k} rows"
     resized = card.resized_from
@@ -81,10 +157,11 @@ def show_prompt(ref: str, console: Console) -> Card:
         "scores": f"{card.metric}: dev {_percent(card.dev_score)}, test {test}",
         "trained": f"on {rows} ({card.data_source}, digest {card.data_digest}), best at step {_known(card.steps)}, "
         f"batch {_known(card.batch)}, α1={_known(card.alpha1)}, α2={_known(card.alpha2)}, seed {_known(card.seed)}",
-        "start": " <- ".join(_lineage(stored, everyone))
+        "start": " <- ".join(_lineage(store, stored))
         + (f"; resized from m={resized.m}, r={resized.r}, s={resized.s}" if resized else ""),
-        "started": ", ".join(children) or "nothing yet",
-        "run": f"{card.run_id}{_run_name(store, card)}",
+        "started": ", ".join(started) or "nothing yet",
+        "run": f"{card.run_id}{_run_name(store, card)}"
+        + (f"; learned by the run {card.origin_run} of another store" if card.origin_run else ""),
         "made": f"{card.created} by orchestrator {card.orchestrator_version}",
         "tensors": f"{tensors}; SHA-256 {str(card.tensors_sha256)[:12]}, checked",
     }
@@ -103,20 +180,43 @@ def _known(number: float | None) -> str:
     return UNKNOWN if number is None else f"{number:.3g}" if isinstance(number, float) else str(number)
 
 
-def _resolve(store: PromptStore, ref: str) -> StoredPrompt:
+def _table(prompts: list[StoredPrompt]) -> Table:
+    name = Column("prompt", no_wrap=True)  # it is copied into other commands
+    table = Table(name, "marks", "learned on", "dev", "start", "made")
+    for prompt in prompts:
+        marks = ", ".join(prompt.aliases)
+        made = prompt.created[:10]
+        table.add_row(prompt.ref, marks, _learned_on(prompt), _percent(prompt.dev_score), prompt.start, made)
+    return table
+
+
+def _learned_on(prompt: StoredPrompt) -> str:
+    return "all rows" if prompt.k is None else f"k={prompt.k}"
+
+
+def _rows(k: str | None) -> int | EllipsisType | None:
+    """What the store takes for k: any where it is not given, None for sources."""
+    if k is None:
+        return ...
+    if k == SOURCE:
+        return None
+    if k.isascii() and k.isdecimal() and int(k) > 0:
+        return int(k)
+    raise UsageError(f"k is {k!r}: give a number of rows, or {SOURCE!r} for prompts that were learned on all rows")
+
+
+def meant(store: PromptStore, ref: str) -> StoredPrompt:
     """What a reference means; a task that only has sample prompts means those."""
     if store.find(task=SAMPLE_PREFIX + ref) and not store.find(task=ref):
         return store.resolve(SAMPLE_PREFIX + ref)
     return store.resolve(ref)
 
 
-def _lineage(stored: StoredPrompt, everyone: list[StoredPrompt]) -> list[str]:
-    """What it started from, what that started from, and so on."""
-    by_ref = {prompt.ref: prompt for prompt in everyone}
-    chain = [stored.start]
-    while (before := by_ref.get(chain[-1])) is not None and before.start not in chain:
-        chain.append(before.start)
-    return chain
+def _lineage(store: PromptStore, stored: StoredPrompt) -> list[str]:
+    """What it started from, what that started from, and so on to the first that is no version of this store."""
+    chain = ancestors(store, stored)
+    first = (chain or [stored])[-1].start
+    return [prompt.ref for prompt in chain] + [first if first in ORIGINS else f"{first} (not in this store)"]
 
 
 def _run_name(store: PromptStore, card: Card) -> str:

@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,12 +59,27 @@ def test_a_prompt_of_zeros_is_like_none(store: PromptStore, new_run: NewRun) -> 
         assert score == 0.0
 
 
-def test_a_damaged_file_is_refused(store: PromptStore, new_run: NewRun) -> None:
-    stored = [store.put(make_artifact(seed), run_id=new_run()) for seed in range(2)]
+def test_a_damaged_file_is_refused(
+    store: PromptStore, new_run: NewRun, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = [store.put(make_artifact(seed), run_id=new_run()) for seed in range(3)]
     (path,) = Path(stored[1].source.removeprefix("file://")).glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(StoreError, match=f"{NAME}/2 is refused.*changed or damaged"):
-        similar(store, stored[0].ref)
+        similar(store, stored[1].ref)
+    assert [prompt.ref for prompt, _ in similar(store, stored[0].ref)] == [f"{NAME}/3"]
+    assert f"{NAME}/2 is left out: The stored prompt {NAME}/2 is refused." in caplog.text
+
+
+def test_what_is_cached_may_be_damaged(store: PromptStore, new_run: NewRun, cache: Path) -> None:
+    for seed in range(3):
+        ref = store.put(make_artifact(seed), run_id=new_run()).ref
+    found = similar(store, ref)
+    damages = (b"", bytes(100), hashlib.sha256(b"x").digest() + b"x")
+    for path, data in zip(cache.glob("vectors/*/*"), damages, strict=True):
+        path.write_bytes(data)
+    again = similar(store, ref)
+    assert [(p.ref, pytest.approx(score)) for p, score in again] == [(p.ref, score) for p, score in found]
 
 
 def test_needs_no_torch(store: PromptStore, new_run: NewRun) -> None:
