@@ -32,6 +32,8 @@ BUDGET = typer.Option(help="Derive r: as many parameters in all as a plain promp
 MAX_LENGTH = typer.Option(help="s: texts are cut to so many tokens.")
 ALPHA1 = typer.Option(help="Learning rate of the prompt. Default: by backbone and task.")
 ALPHA2 = typer.Option(help="Learning rate of A and B. Default: by backbone.")
+LABEL_WORDS = typer.Option(help="What a text-to-text backbone answers: the task's words, or digits as released.")
+SKIP_BAD_ROWS = typer.Option("--skip-bad-rows", help="Leave malformed rows out and count them, instead of stopping.")
 BATCH = typer.Option(help="Rows a step.")
 PATIENCE = typer.Option(help="Stop after so many evaluations without improvement; 0 for never.")
 EVAL_EVERY = typer.Option(help="Steps between evaluations on dev.")
@@ -45,6 +47,8 @@ RAY_ADDRESS = typer.Option(help="A Ray cluster: 'auto', host:port or ray://host:
 def pretrain_source(
     tasks: Annotated[str, typer.Option(help="Source tasks, separated by commas.")],
     data: Annotated[str | None, DATA] = None,
+    skip_bad_rows: Annotated[bool, SKIP_BAD_ROWS] = False,
+    label_words: Annotated[Literal["words", "digits"], LABEL_WORDS] = "words",
     backbone: Annotated[str, BACKBONE] = "minilm",
     steps: Annotated[int, typer.Option(help="Optimiser steps for each task.")] = 600,
     eval_every: Annotated[int, EVAL_EVERY] = 100,
@@ -67,9 +71,9 @@ def pretrain_source(
 
     names = tuple(name.strip() for name in tasks.split(","))
     settings = PretrainSettings(
-        tasks=names, data=data, backbone=backbone, steps=steps, eval_every=eval_every, batch=batch, patience=patience,
-        m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype,
-        workers=workers, ray_address=ray_address,
+        tasks=names, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words, backbone=backbone, steps=steps,
+        eval_every=eval_every, batch=batch, patience=patience, m=m, r=r, budget=budget, max_length=max_length,
+        alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype, workers=workers, ray_address=ray_address,
     )  # fmt: skip
     command(settings, _console())
 
@@ -80,12 +84,18 @@ def fewshot(
     k: Annotated[int, typer.Option(help="Labelled training rows in total.")],
     per_class: Annotated[bool, typer.Option("--per-class", help="Read k as rows per class.")] = False,
     dev: Annotated[Literal["k", "full"], typer.Option(help="Rows to choose by: as many again, or all the rest.")] = "k",
+    protocol: Annotated[
+        Literal["balanced", "released"],
+        typer.Option(help="How rows are drawn: exact and balanced, or as the DePT release did."),
+    ] = "balanced",
     start: Annotated[
         str, typer.Option("--from", help="'auto' (scratch and all stored sources), 'scratch', or a stored source.")
     ] = "auto",
     trials: Annotated[int, typer.Option(help="Configurations to search over.")] = 12,
     seeds: Annotated[int, typer.Option(help="Draws of k rows that each configuration is judged on.")] = 3,
     data: Annotated[str | None, DATA] = None,
+    skip_bad_rows: Annotated[bool, SKIP_BAD_ROWS] = False,
+    label_words: Annotated[Literal["words", "digits"], LABEL_WORDS] = "words",
     backbone: Annotated[str, BACKBONE] = "minilm",
     steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 40,
     eval_every: Annotated[int, EVAL_EVERY] = 10,
@@ -110,7 +120,8 @@ def fewshot(
 
     settings = FewshotSettings(
         target=target, k=k, per_class=per_class, dev=dev, start=start, trials=trials, seeds=seeds, halving=halving,
-        configs_per_pack=pack, data=data, backbone=backbone, steps=steps, eval_every=eval_every, batch=batch,
+        configs_per_pack=pack, protocol=protocol, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words,
+        backbone=backbone, steps=steps, eval_every=eval_every, batch=batch,
         patience=patience, m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed,
         dtype=dtype, workers=workers, ray_address=ray_address,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from tasks import DataSource, Rows, Task, draw_fewshot, find_leaks, hold_out, pr
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from tasks import Dev
+    from tasks import Dev, LabelWords, Protocol
 
 DEV_SHARE, DEV_ROWS = 0.1, 500
 
@@ -44,12 +44,14 @@ class Preparer:
         source: Where rows come from.
         info: The backbone.
         s: Longest text, in tokens.
+        label_words: What a text-to-text backbone answers: the task's words, or digits.
     """
 
-    def __init__(self, source: DataSource, info: BackboneInfo, s: int) -> None:
+    def __init__(self, source: DataSource, info: BackboneInfo, s: int, label_words: LabelWords = "words") -> None:
         self.source = source
         self.info = info
         self.s = s
+        self.label_words = label_words
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(info.folder)
 
     def full(self, name: str, seed: int) -> Prepared:
@@ -58,9 +60,11 @@ class Preparer:
         rows = self.source.load(task, "train")
         test = self.source.load(task, "validation")
         train, dev = hold_out(rows, min(DEV_ROWS, int(len(rows) * DEV_SHARE)), seed)
-        return self._prepared(train, dev, test, self._encode(test), ())
+        return self._prepared(train, dev, test, self._encode(test), _left_out(rows, test))
 
-    def fewshot(self, name: str, k: int, seeds: Sequence[int], *, per_class: bool, dev: Dev) -> list[Prepared]:
+    def fewshot(
+        self, name: str, k: int, seeds: Sequence[int], *, per_class: bool, dev: Dev, protocol: Protocol
+    ) -> list[Prepared]:
         """A target task: for each seed k training rows and the dev rows; all tested on the validation split."""
         task = self.source.task(name)
         rows = self.source.load(task, "train")
@@ -68,10 +72,10 @@ class Preparer:
         encoded_test = self._encode(test)
         prepared = []
         for seed in seeds:
-            draw = draw_fewshot(rows, k, seed, per_class=per_class, dev=dev)
+            draw = draw_fewshot(rows, k, seed, per_class=per_class, dev=dev, protocol=protocol)
             train = Rows.of(task, "train", draw.train, rows.source)
             chosen = Rows.of(task, "dev", draw.dev, rows.source)
-            prepared.append(self._prepared(train, chosen, test, encoded_test, draw.notes))
+            prepared.append(self._prepared(train, chosen, test, encoded_test, [*draw.notes, *_left_out(rows, test)]))
         return prepared
 
     def _prepared(self, train: Rows, dev: Rows, test: Rows, encoded_test: Encoded, notes: Sequence[str]) -> Prepared:
@@ -101,10 +105,10 @@ class Preparer:
 
     def _words(self, task: Task) -> tuple[tuple[int, ...], ...]:
         """Token ids of the label words, as they come out after a text."""
-        words = tuple(tuple(self._word(word)) for word in task.label_words)
+        words = tuple(tuple(self._word(word)) for word in task.words(self.label_words))
         if len(set(words)) < len(words):
             raise UsageError(
-                f"label words {task.label_words} of {task.name} are not told apart by the tokenizer of "
+                f"label words {task.words(self.label_words)} of {task.name} are not told apart by the tokenizer of "
                 f"{self.info.name}: give the task other label words"
             )
         return words
@@ -114,3 +118,8 @@ class Preparer:
             return list(self.tokenizer(word).input_ids)  # ends in the end-of-sequence token
         before = self.tokenizer("label:").input_ids
         return list(self.tokenizer(f"label: {word}").input_ids[len(before) :])
+
+
+def _left_out(*splits: Rows) -> list[str]:
+    """What a person should know about malformed rows."""
+    return [f"{rows.task.name}, {rows.split}: {rows.bad}" for rows in splits if rows.bad.count]

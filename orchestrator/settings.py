@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from orchestrator.errors import UsageError
+from tasks import LabelWords, Protocol
 
 AUTO, SCRATCH = "auto", "scratch"
 
@@ -20,6 +21,8 @@ class Settings:
         steps: Optimiser steps of a slot.
         eval_every: Steps between evaluations on dev.
         batch: Rows a step, for each slot.
+        label_words: What a text-to-text backbone answers: the task's words, or ``digits`` as in the released code.
+        skip_bad_rows: Leave malformed rows out, and say how many.
         max_length: s: where texts are cut, and how many positions have an update.
         m: Prompt rows; None for the family's default.
         r: Rank; None for the family's default, or what the budget leaves.
@@ -38,6 +41,8 @@ class Settings:
     steps: int
     eval_every: int
     batch: int = 32
+    label_words: LabelWords = "words"
+    skip_bad_rows: bool = False
     max_length: int = 256
     m: int | None = None
     r: int | None = None
@@ -63,6 +68,8 @@ class Settings:
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < float("inf"):
                 raise UsageError(f"--{name} must be a positive learning rate, got {rate}")
+        if self.label_words not in get_args(LabelWords):
+            raise UsageError(f"--label-words must be words or digits, got {self.label_words!r}")
         if self.dtype not in (None, "float32", "bfloat16"):
             raise UsageError(f"--dtype must be float32 or bfloat16, got {self.dtype!r}")
 
@@ -104,6 +111,7 @@ class FewshotSettings(Settings):
         k: Labelled training rows in total.
         per_class: Read k as per class.
         dev: ``k`` for as many rows again to choose by, ``full`` for all the rest of the training split.
+        protocol: ``balanced``, or ``released`` for the DePT release's sampler, which is neither exact nor balanced.
         start: ``auto``, ``scratch``, or a stored source by task or reference.
         trials: Configurations to search over.
         seeds: Draws of k rows that each configuration is judged on.
@@ -115,6 +123,7 @@ class FewshotSettings(Settings):
     k: int
     per_class: bool = False
     dev: Literal["k", "full"] = "k"
+    protocol: Protocol = "balanced"
     start: str = AUTO
     trials: int = 12
     seeds: int = 3
@@ -131,6 +140,8 @@ class FewshotSettings(Settings):
         at_least("pack", self.configs_per_pack, 1)
         if self.dev not in ("k", "full"):
             raise UsageError(f"--dev must be k or full, got {self.dev!r}")
+        if self.protocol not in get_args(Protocol):
+            raise UsageError(f"--protocol must be balanced or released, got {self.protocol!r}")
 
 
 def at_least(name: str, value: int, low: int) -> None:

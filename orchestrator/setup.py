@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.panel import Panel
 
+from orchestrator.errors import UsageError
 from orchestrator.prepare import Preparer
 from orchestrator.settings import Settings
 from pipelines.backbone import BackboneInfo, describe_backbone
@@ -15,7 +16,7 @@ from pipelines.methods.dept import scale
 from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape
 from pipelines.slot import SlotSpec
 from prompts_store import PromptStore
-from tasks import DataSource, open_data
+from tasks import CLASS_FORMS, FORMS, WORDED_FORMS, DataSource, Task, open_data
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,22 @@ def set_up(settings: Settings, tasks: Sequence[str], console: Console) -> Setup:
     Raises:
         TaskError, PipelineError, StoreError: What the user gave does not fit; nothing has been written.
     """
-    source = open_data(settings.data, tasks)
-    known = [source.task(name) for name in tasks]
-    for task in known:
-        source.splits(task)
+    source = open_data(settings.data, tasks, skip_bad=settings.skip_bad_rows)
     info = describe_backbone(settings.backbone)
+    for name in tasks:
+        _check_form(source.task(name), info)
     shape = choose_shape(info, s=settings.max_length, m=settings.m, r=settings.r, budget=settings.budget)
     if source.notice:
         console.print(Panel(source.notice, title="sample data", border_style="bold yellow", style="yellow"))
-    return Setup(settings, source, info, shape, Preparer(source, info, shape.s), PromptStore())
+    return Setup(settings, source, info, shape, Preparer(source, info, shape.s, settings.label_words), PromptStore())
+
+
+def _check_form(task: Task, info: BackboneInfo) -> None:
+    """An encoder's head reads one text or two; a text-to-text backbone reads options as well, in the task's wording."""
+    usable = CLASS_FORMS if info.family == "encoder" else WORDED_FORMS
+    if task.form not in usable:
+        raise UsageError(
+            f"task {task.name!r} is of the form {task.form!r} ({FORMS[task.form].summary}), which cannot be trained on "
+            f"the {info.family} {info.name} yet: use a task of the form {', '.join(usable)}"
+            + (", or a text-to-text backbone" if task.form in WORDED_FORMS else "")
+        )

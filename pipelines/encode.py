@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tasks import Rows
+from tasks import Rows, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,7 +25,7 @@ class Encoded:
 
     Attributes:
         ids: Token ids of all rows, one after the other, int32.
-        segments: For each token 1 or 2 for the text it stands in, 0 for special tokens, uint8.
+        segments: For each token of an encoder 1 or 2 for the text it stands in, else 0, uint8.
         offsets: Where each row starts, int64, ``(N + 1,)``.
         labels: Class ids, int64, ``(N,)``.
         truncated: How many rows were cut to the longest length allowed.
@@ -68,28 +68,47 @@ class Batch:
 def encode(rows: Rows, tokenizer: PreTrainedTokenizerFast, family: FamilyName, s: int) -> Encoded:
     """Tokenise rows, cutting texts at s tokens.
 
-    Encoders read the texts as the tokenizer joins them ([CLS] a [SEP] b [SEP]); the other families read the task's
-    template.
+    Encoders read the texts as the tokenizer joins them ([CLS] a [SEP] b [SEP]), the longer cut first; the other
+    families read the task's template, cut in front of its last words, which ask for the answer.
     """
     examples = rows.examples
     if family == "encoder":
         columns = [list(column) for column in zip(*(example.texts for example in examples), strict=True)]
+        out = tokenizer(*columns, truncation=True, max_length=s, padding=False, return_attention_mask=False)
+        parts = [[0 if part is None else part + 1 for part in encoding.sequence_ids] for encoding in out.encodings]
+        truncated = sum(bool(encoding.overflowing) for encoding in out.encodings)
+        texts = out["input_ids"]
     else:
-        columns = [[rows.task.render(example) for example in examples]]
-    out = tokenizer(*columns, truncation=True, max_length=s, padding=False, return_attention_mask=False)
-    ids = [np.asarray(row, np.int32) for row in out["input_ids"]]
-    segments = [
-        np.fromiter((0 if part is None else part + 1 for part in encoding.sequence_ids), np.uint8, len(encoding.ids))
-        for encoding in out.encodings
-    ]
+        whole = tokenizer([rows.task.render(example) for example in examples], verbose=False).input_ids
+        end = _question_tokens(rows.task, tokenizer)
+        texts = [_cut_before_end(text, end, s) for text in whole]
+        parts = [[0] * len(text) for text in texts]
+        truncated = sum(len(text) > s for text in whole)
+    ids = [np.asarray(row, np.int32) for row in texts]
+    segments = [np.asarray(row, np.uint8) for row in parts]
     lengths = np.array([len(row) for row in ids])
     return Encoded(
         ids=np.concatenate(ids),
         segments=np.concatenate(segments),
         offsets=np.concatenate([[0], lengths.cumsum()]),
         labels=np.array([example.label for example in examples]),
-        truncated=sum(bool(encoding.overflowing) for encoding in out.encodings),
+        truncated=truncated,
     )
+
+
+def _question_tokens(task: Task, tokenizer: PreTrainedTokenizerFast) -> int:
+    """Tokens that end every text: what the template asks after its last field, and the tokenizer's own last ones."""
+    question = task.template.rpartition("}")[2]
+    special = tokenizer("", verbose=False).input_ids
+    after = len(special) if special and special[-1] == tokenizer.eos_token_id else 0
+    return len(tokenizer(question, add_special_tokens=False, verbose=False).input_ids) + after
+
+
+def _cut_before_end(text: list[int], end: int, s: int) -> list[int]:
+    """At most s tokens, the last ``end`` among them if they fit."""
+    if len(text) <= s or end >= s:
+        return text[:s]
+    return text[: s - end] + text[len(text) - end :]
 
 
 def collate(rows: Sequence[tuple[int, Encoded, int]], device: torch.device) -> Batch:

@@ -7,7 +7,7 @@ from tasks._bag_of_words import bag_of_words
 from tasks._catalogue import load_task, task_names
 from tasks._draw import Dev, FewShotDraw, Protocol, draw_fewshot, hold_out
 from tasks._errors import TaskError
-from tasks._forms import CLASS_FORMS, FORMS, Form
+from tasks._forms import CLASS_FORMS, FORMS, WORDED_FORMS, Form
 from tasks._guess import Guess, guess_task
 from tasks._hub import why_no_hub
 from tasks._labels import LabelMap, label_map, match_labels
@@ -23,6 +23,7 @@ __all__ = [
     "METRICS",
     "SAMPLE_PREFIX",
     "SPLITS",
+    "WORDED_FORMS",
     "BadRows",
     "DataSource",
     "Dev",

@@ -37,4 +37,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
 """Name of a form -> what its tasks have in common."""
 
 CLASS_FORMS = ("single", "pair")
-"""The forms that can be trained: one or two texts and a class."""
+"""The forms that every backbone can be trained on: one or two texts and a class."""
+
+WORDED_FORMS = (*CLASS_FORMS, "choice")
+"""The forms that a text-to-text backbone can be trained on, in the task's wording: all that have classes."""

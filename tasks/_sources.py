@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks._catalogue import load_task
 from tasks._errors import TaskError, did_you_mean
-from tasks._forms import CLASS_FORMS, FORMS
 from tasks._hub import cached_files, load_cache, load_hub, why_no_hub
 from tasks._reading import RowStream, read_rows, stream_rows
 from tasks._records import split_file
@@ -183,29 +182,21 @@ class SampleSource(DataSource):
         return Rows.of(task, split, generate(plain, split), f"sample:{plain}:{split}")
 
 
-def open_data(
-    choice: str | None, names: Sequence[str], *, forms: Collection[str] = CLASS_FORMS, skip_bad: bool = False
-) -> DataSource:
+def open_data(choice: str | None, names: Sequence[str], *, skip_bad: bool = False) -> DataSource:
     """Decide where the rows of all the named tasks come from.
 
     Args:
         choice: a folder, ``hub``, ``sample``, or None for automatic: the hub where it can be reached (found out once,
             in at most five seconds), else the datasets cache where it holds every task, else the sample tasks.
         names: all the tasks of one command.
-        forms: the forms of task that the caller can use; by default those that can be trained.
         skip_bad: leave malformed rows out; ``Rows.bad`` counts and shows them.
 
     Raises:
-        TaskError: for an unknown choice or task, a task of another form, or one the choice does not have.
+        TaskError: for an unknown choice or task, or one the choice does not have.
     """
     source = _choose(choice, names, skip_bad)
     for name in names:
         task = source.task(name)
-        if task.form not in forms:
-            raise TaskError(
-                f"task {task.name!r} is of the form {task.form!r} ({FORMS[task.form].summary}), which cannot be trained"
-                f" yet: use a task of the form {' or '.join(forms)}"
-            )
         if not source.splits(task):
             raise TaskError(f"{source.description} has no rows of task {task.name!r}: give them with --data FOLDER")
     return source

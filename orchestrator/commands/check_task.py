@@ -14,7 +14,6 @@ from pipelines.backbone import BackboneInfo, describe_backbone, load_tokenizer
 from pipelines.encode import encode
 from tasks import (
     CLASS_FORMS,
-    FORMS,
     SAMPLE_PREFIX,
     Example,
     Rows,
@@ -64,7 +63,7 @@ def check_task(
     if choice is None:
         _say(console, "give --data FOLDER or --data hub to check its rows")
         return task
-    source = open_data(choice, [name], forms=FORMS, skip_bad=skip_bad_rows)
+    source = open_data(choice, [name], skip_bad=skip_bad_rows)
     task = source.task(name)
     splits = {split: source.load(task, split) for split in source.splits(task)}
     _check_rows(splits, console)

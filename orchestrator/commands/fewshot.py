@@ -47,7 +47,14 @@ def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
     setup = set_up(settings, [settings.target], console)
     target = setup.source.task(settings.target)
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    draws = setup.preparer.fewshot(settings.target, settings.k, seeds, per_class=settings.per_class, dev=settings.dev)
+    draws = setup.preparer.fewshot(
+        settings.target,
+        settings.k,
+        seeds,
+        per_class=settings.per_class,
+        dev=settings.dev,
+        protocol=settings.protocol,
+    )
     sources = find_sources(setup, target, settings.start)
     for note in dict.fromkeys(note for draw in draws for note in draw.notes):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from tasks import (
     CLASS_FORMS,
     FORMS,
     SAMPLE_PREFIX,
+    WORDED_FORMS,
     DataSource,
     Example,
     Guess,
@@ -35,10 +36,10 @@ def list_tasks(console: Console) -> list[Task]:
     table = Table("task", "form", "labels", "metric", "sample", "title")
     for task in catalogue:
         sample = "yes" if task.name in SAMPLE_TASKS else ""
-        form = task.form if task.form in CLASS_FORMS else f"{task.form} *"
+        form = task.form + ("" if task.form in CLASS_FORMS else " *" if task.form in WORDED_FORMS else " **")
         table.add_row(task.name, form, str(len(task.labels) or ""), task.metric, sample, task.title)
     console.print(table)
-    console.print("* cannot be trained yet", highlight=False, markup=False)
+    console.print("* for text-to-text backbones  ** cannot be trained yet", highlight=False, markup=False)
     console.print("one task: orchestrator tasks show NAME", highlight=False)
     return catalogue
 
@@ -57,7 +58,7 @@ def show_task(name: str, data: str | None, console: Console) -> Task:
     plain = name.removeprefix("sample.")
     sampled = plain in SAMPLE_TASKS
     choice = data if data is not None else "sample" if sampled else None
-    source = open_data(choice, [name], forms=FORMS) if choice is not None else None
+    source = open_data(choice, [name]) if choice is not None else None
     task = source.task(name) if source and (data is not None or plain != name) else load_task(name)
     console.print(f"{task.name}, version {task.version}: {task.title}", style="bold", highlight=False, markup=False)
     console.print(task.description, highlight=False, markup=False)
@@ -112,7 +113,8 @@ def new_task(name: str, data: str, console: Console) -> Guess:
 
 def described_form(task: Task) -> str:
     """A task's form in words, and whether it can be trained."""
-    return f"{task.form}: {FORMS[task.form].summary}" + ("" if task.form in CLASS_FORMS else "; cannot be trained yet")
+    trained = "; for text-to-text backbones" if task.form in WORDED_FORMS else "; cannot be trained yet"
+    return f"{task.form}: {FORMS[task.form].summary}" + ("" if task.form in CLASS_FORMS else trained)
 
 
 def described_answer(task: Task, example: Example) -> str:

@@ -69,7 +69,8 @@ def test_new_then_check_then_show(form: str) -> None:
     assert text.count("[CLS]") == 3
     assert text.count("answer: ") >= 3
     assert "0 of 20 rows would be cut at s = 256" in text
-    assert ("cannot be trained yet" in text) == (form not in ("single", "pair"))
+    assert ("cannot be trained yet" in text) == (form in ("span", "regression"))
+    assert ("for text-to-text backbones" in text) == (form == "choice")
 
     to, printed = console()
     assert show_task("mine.yaml", "rows", to) == task
@@ -191,7 +192,7 @@ def test_list_marks_what_cannot_be_trained() -> None:
     for form in ("span *", "choice *", "regression *"):
         assert form in printed.getvalue()
     assert "pair *" not in printed.getvalue()
-    assert "* cannot be trained yet" in printed.getvalue()
+    assert "** cannot be trained yet" in printed.getvalue()
 
 
 def test_show_tells_words_digits_and_label_maps() -> None:
@@ -231,7 +232,9 @@ def test_training_names_the_form_it_cannot_do(name: str) -> None:
     to, _ = console()
     settings = PretrainSettings(tasks=(name,), data="rows")
     form = load_task(name).form
-    with pytest.raises(TaskError, match=f"task '{name}' is of the form '{form}' .*cannot be trained yet: use a task"):
+    (Path("rows") / name / "train.jsonl").write_text("{}")
+    message = f"task '{name}' is of the form '{form}' .*cannot be trained on the encoder minilm yet: use a task of"
+    with pytest.raises(UsageError, match=message + ".*text-to-text" * (form == "choice")):
         set_up(settings, settings.tasks, to)
     assert not list(Path().glob("mlflow*"))
 

@@ -56,6 +56,18 @@ def test_truncation_is_at_s_and_counted() -> None:
     assert row(rows, 2) == ([FIRST, *ids("a b c"), LAST], [0, 1, 1, 1, 0])
 
 
+def test_a_template_keeps_its_question_when_cut() -> None:
+    """What follows the last field, and the end of the sequence, stay: without them nothing asks for the answer."""
+    texts = [("a b c d e", "f g h"), ("a", "b")]  # a template of both with "v" between and "w" at the end
+    for family, first, last in (("encoder-decoder", [], [LAST]), ("decoder", [FIRST], [])):
+        rows = encoded(texts, family, s=7)  # type: ignore[arg-type]
+        kept = 7 - 1 - len(first) - len(last)
+        assert row(rows, 0)[0] == [*first, *ids("a b c d e v f g h")[:kept], *ids("w"), *last]
+        assert row(rows, 1)[0] == [*first, *ids("a v b w"), *last]
+        assert rows.truncated == 1
+        assert encoded(texts, family, s=1).lengths.tolist() == [1, 1]  # type: ignore[arg-type]
+
+
 def test_types_are_small() -> None:
     rows = encoded([("a b", "c")], "encoder")
     assert (rows.ids.dtype, rows.segments.dtype, rows.labels.dtype) == (np.int32, np.uint8, np.int64)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import FORMS, RowStream, TaskError, _hub, draw_fewshot, load_task, open_data
+from tasks import RowStream, TaskError, _hub, draw_fewshot, load_task, open_data
 
 ROWS = [
     {"premise": f"It rained {i} days.", "hypothesis": "It was wet.", "label": i % 3, "idx": i} for i in range(9)
@@ -189,20 +189,11 @@ def test_hub_of_other_forms(parquet_hub, tmp_path: Path, name: str) -> None:
     rows = [{key: value for key, value in row.items() if value not in ({}, [])} for row in OTHER_FORMS[name]]
     datasets.Dataset.from_list(rows).to_parquet(tmp_path / "form.parquet")
     load_dataset.file = "form"
-    source = open_data("hub", [name], forms=FORMS)
+    source = open_data("hub", [name])
     (example,) = source.load(source.task(name), "train").examples
     assert example.answers == (("Ann", "Bob") if source.task(name).gold == "answers" else ())
     assert example.value == (2.5 if name == "stsb" else None)
     assert example.label == {"winogrande": 1, "multirc": 1}.get(name, -1)
-
-
-def test_forms_that_cannot_be_trained_are_refused_unless_asked_for(folder: Path) -> None:
-    (folder / "stsb").mkdir()
-    (folder / "stsb" / "train.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 1}')
-    with pytest.raises(TaskError, match=r"'stsb' is of the form 'regression' .*cannot be trained yet.*single or pair"):
-        open_data(str(folder), ["mnli", "stsb"])
-    source = open_data(str(folder), ["mnli", "stsb"], forms=FORMS)
-    assert source.load(source.task("stsb"), "train").examples[0].value == 1.0
 
 
 def test_files_of_one_task_may_lie_in_the_folder_itself(folder: Path) -> None:
