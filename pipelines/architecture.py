@@ -13,6 +13,16 @@ POSITIONS_AFTER_PADDING = (
 )
 """Model types whose first token stands at position ``pad_token_id + 1``."""
 
+WORD_EMBEDDINGS = {
+    **dict.fromkeys(("bert", "roberta", "mpnet", "deberta-v2"), "embeddings.word_embeddings.weight"),
+    **dict.fromkeys(("llama", "qwen2", "opt", "granite"), "embed_tokens.weight"),
+    **dict.fromkeys(("t5", "bart"), "shared.weight"),
+    "modernbert": "embeddings.tok_embeddings.weight",
+    "gpt2": "wte.weight",
+    "gpt_neox": "embed_in.weight",
+}
+"""How the word embeddings' name ends in the stored weights of common types: knowing it spares making the model."""
+
 
 @dataclass(frozen=True)
 class Architecture:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pipelines.architecture import Architecture, FamilyName, architecture_of, check_length, family_of
+from pipelines.architecture import (
+    WORD_EMBEDDINGS,
+    Architecture,
+    FamilyName,
+    architecture_of,
+    check_length,
+    family_of,
+)
 from pipelines.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -177,11 +184,7 @@ def _stored_vocabulary(folder: Path, config: Any) -> Tensor:
     """The word embeddings as stored, read alone out of the weight files."""
     from safetensors import safe_open
 
-    with torch.device("meta"):
-        model = _auto_class(family_of(config)).from_config(config)
-    wanted = model.get_input_embeddings().weight
-    # a tied matrix has several names, and a bare model's names lack the prefix its checkpoint has (or the reverse)
-    names = [name for name, tensor in model.named_parameters(remove_duplicate=False) if tensor is wanted]
+    names = [WORD_EMBEDDINGS[config.model_type]] if config.model_type in WORD_EMBEDDINGS else _embedding_names(config)
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as weights:
             for stored in weights.keys():  # noqa: SIM118 - not a mapping
@@ -191,7 +194,16 @@ def _stored_vocabulary(folder: Path, config: Any) -> Tensor:
     raise PipelineError(f"{folder} holds no .safetensors file with word embeddings; convert it with save_pretrained()")
 
 
+def _embedding_names(config: Any) -> list[str]:
+    """What the word embeddings may be called: a tied matrix has several names."""
+    with torch.device("meta"):
+        model = _auto_class(family_of(config)).from_config(config)
+    wanted = model.get_input_embeddings().weight
+    return [name for name, tensor in model.named_parameters(remove_duplicate=False) if tensor is wanted]
+
+
 def _same_name(one: str, other: str) -> bool:
+    """A bare model's names lack the prefix its checkpoint has, or the reverse."""
     return one == other or one.endswith("." + other) or other.endswith("." + one)
 
 

@@ -46,6 +46,21 @@ def test_describe(tiny: Tiny, tiny_folder: TinyFolder, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
+def test_word_embeddings_are_found_by_name_or_by_making_the_model(
+    tiny: Tiny, tiny_folder: TinyFolder, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = describe_backbone(str(tiny_folder(kind)))
+    monkeypatch.setattr("pipelines.backbone.WORD_EMBEDDINGS", {})
+    assert describe_backbone(str(tiny_folder(kind))).embedding_rms == known.embedding_rms
+
+
+def test_describing_a_common_backbone_makes_no_model(tiny_folder: TinyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.backbone._auto_class", lambda family: pytest.fail("a model was made"))
+    for kind in KINDS:
+        describe_backbone(str(tiny_folder(kind)))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_load(tiny: Tiny, kind: str) -> None:
     backbone = tiny(kind)
     assert backbone.dtype == torch.float64
