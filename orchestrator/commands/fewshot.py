@@ -221,6 +221,7 @@ class FewshotPlanner(RecordedPlanner):
 
     def _specs(self, config: int, choice: Choice, *, zero_shot: bool = False) -> list[SlotSpec]:
         seeds = range(self.settings.seed, self.settings.seed + len(self.draws))
+        source = self.sources.get(choice.start)
         return [
             self.setup.spec(
                 key=f"{config}/{seed}",
@@ -234,6 +235,7 @@ class FewshotPlanner(RecordedPlanner):
                 alpha2=choice.alpha2,
                 seed=seed,
                 steps=0 if zero_shot else None,
+                head_lr=self.setup.recipe.known_head_lr if source and source.zero_shot else None,
             )
             for seed in seeds
         ]
@@ -247,6 +249,7 @@ class FewshotPlanner(RecordedPlanner):
             **{key: getattr(choice, key) for key in ("m", "r", "s", "gamma", "batch", "steps", "start")},
             "alpha1": None if zero_shot else choice.alpha1,
             "alpha2": None if zero_shot else choice.alpha2,
+            "head_lr": None if zero_shot else choice.head_lr,
             "k": 0 if zero_shot else len(data.train),
             "seed": self.settings.seed,
             "seeds": len(specs),
