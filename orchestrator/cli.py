@@ -232,7 +232,9 @@ def prompts_find(
 @prompts_app.command("similar")
 def prompts_similar(
     ref: Annotated[str, REF],
-    measure: Annotated[str, typer.Option(help="Cosine of the 'mean' rows, or mean cosine of all 'pairs'.")] = "mean",
+    measure: Annotated[
+        Literal["mean", "pairs"], typer.Option(help="Cosine of the mean rows, or mean cosine of all pairs of rows.")
+    ] = "mean",
     limit: Annotated[int, typer.Option(help="How many to show.", min=1)] = 10,
 ) -> None:
     """Find the stored prompts of the same backbone that are most like one."""

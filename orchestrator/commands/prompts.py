@@ -11,7 +11,7 @@ from orchestrator.errors import UsageError
 from orchestrator.reading import existing_store, store_place
 from prompts_store import Card, PromptStore, StoredPrompt, StoreError
 from prompts_store.lineage import ORIGINS, ancestors, children
-from prompts_store.similar import MEASURES, similar
+from prompts_store.similar import Measure, similar
 from prompts_store.versions import by_score
 from tasks import SAMPLE_PREFIX
 
@@ -73,6 +73,7 @@ def find_prompts(
     Raises:
         UsageError: If ``k`` is neither a number nor ``source``.
     """
+    rows = _rows(k)
     store = existing_store()
     if store is None:
         console.print(NOTHING.format(place=store_place()), highlight=False, soft_wrap=True)
@@ -80,9 +81,7 @@ def find_prompts(
     found = [
         prompt
         for name in ([None] if task is None else [task, SAMPLE_PREFIX + task])
-        for prompt in store.find(
-            task=name, method=method, backbone=backbone, k=_rows(k), min_score=min_score, text=text
-        )
+        for prompt in store.find(task=name, method=method, backbone=backbone, k=rows, min_score=min_score, text=text)
     ]
     found.sort(key=by_score)
     if found:
@@ -92,7 +91,7 @@ def find_prompts(
     return found
 
 
-def similar_prompts(ref: str, measure: str, limit: int, console: Console) -> list[tuple[StoredPrompt, float]]:
+def similar_prompts(ref: str, measure: Measure, limit: int, console: Console) -> list[tuple[StoredPrompt, float]]:
     """Print the prompts of the same backbone that are most alike to one.
 
     Args:
@@ -102,15 +101,11 @@ def similar_prompts(ref: str, measure: str, limit: int, console: Console) -> lis
         console: Where to.
 
     Raises:
-        UsageError: If there is no such measure.
         StoreError: If nothing answers to ``ref``, or it cannot be compared.
     """
-    known = next((name for name in MEASURES if name == measure), None)
-    if known is None:
-        raise UsageError(f"there is no measure {measure!r}: use {' or '.join(MEASURES)}")
     store = some_store()
     stored = meant(store, ref)
-    found = similar(store, stored.ref, measure=known)[:limit]
+    found = similar(store, stored.ref, measure=measure)[:limit]
     if not found:
         console.print(f"no other prompt is stored for the backbone of {stored.ref}", highlight=False)
         return []

@@ -108,8 +108,7 @@ def test_similar(filled: PromptStore, run_id: str) -> None:
     assert found[0][0].ref == "dept-minilm-rte/1"
     assert len(found) == 2
     assert "1.000" in printed.getvalue()
-    with pytest.raises(UsageError, match="no measure 'cosine': use mean or pairs"):
-        similar_prompts("cb", "cosine", 2, to)
+    assert CliRunner().invoke(app, ["prompts", "similar", "cb", "--measure", "cosine"]).exit_code == 2
 
 
 def test_show_follows_a_start_through_a_rename_and_a_deletion(filled: PromptStore) -> None:

@@ -97,6 +97,7 @@ def test_killed_while_storing(store: PromptStore, new_run: NewRun, temporary: Pa
     assert list(temporary.glob("orchestrator-*")) == []
     assert len(files(store)) == 2 * len(visible)
     assert len(models(store)) == len(visible)
+    assert [prompt.ref for prompt in store.list() if "best" in prompt.aliases] == visible
 
     assert store.put(make_artifact(), run_id=run_id).ref == f"{NAME}/1"
     assert store.resolve(f"{NAME}@best").version == 1

@@ -258,8 +258,9 @@ def test_tampered_tensors(store: PromptStore, new_run: NewRun) -> None:
 
 def test_swapped_artifact(store: PromptStore, new_run: NewRun) -> None:
     """Whole files, but those of another version: only the registry's own hash can tell."""
-    first = store.put(make_artifact(), run_id=new_run()).ref
-    second = store.put(make_artifact(seed=1), run_id=new_run()).ref
+    created = "2026-01-01T00:00:00+00:00"
+    first = store.put(make_artifact(created=created), run_id=new_run()).ref
+    second = store.put(make_artifact(1, created=created), run_id=new_run()).ref
     for file in (CARD_FILE, TENSORS_FILE):
         shutil.copyfile(stored_file(store, first, file), stored_file(store, second, file))
     with pytest.raises(StoreError, match="is not the one that was stored: its card says tensors_sha256"):
