@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
-from prompts_store.card import Card, Sha256
+from prompts_store.card import Card, Score, Sha256
 from prompts_store.errors import StoreError
 
 TAG = "learned_prompt"
@@ -22,7 +22,7 @@ BEST, LATEST = "best", "latest"
 class Summary(BaseModel):
     """What the registry says about a version: enough to choose it without reading its files."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True)
 
     task: str
     method: str
@@ -34,7 +34,7 @@ class Summary(BaseModel):
     r: int
     s: int
     metric: str
-    dev_score: float | None
+    dev_score: Score | None
     """In the metric's own unit; None for a prompt from elsewhere whose score is unknown."""
     k: int | None
     """Labelled training rows of a few-shot result in all; None for a source trained on a full training set."""

@@ -32,7 +32,7 @@ def promote_prompt(ref: str, alias: str, auto: bool, console: Console) -> Stored
     if auto:
         text = f"{stored.ref} is the best of {stored.name} by its score"
     else:
-        stays = f"; it stays so whatever is stored later, until --auto of {stored.name}" if alias == BEST else ""
+        stays = f"; it stays so until `orchestrator prompts promote {stored.name} --auto`" if alias == BEST else ""
         text = f"{stored.ref} is {stored.name}@{alias}{stays}"
     console.print(text, highlight=False, soft_wrap=True)
     return stored

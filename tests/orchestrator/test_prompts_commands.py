@@ -125,7 +125,7 @@ def test_show_follows_a_start_through_a_rename_and_a_deletion(filled: PromptStor
 def test_promote_and_back(filled: PromptStore) -> None:
     to, printed = console()
     assert promote_prompt(f"{MNLI}/1", "best", False, to).ref == f"{MNLI}/1"
-    assert "stays so whatever is stored later" in printed.getvalue()
+    assert f"it stays so until `orchestrator prompts promote {MNLI} --auto`" in printed.getvalue()
     assert filled.resolve("mnli").version == 1
     assert promote_prompt(MNLI, "best", True, to).ref == f"{MNLI}/2"
     with pytest.raises(UsageError, match="not about 'mine'"):
