@@ -60,7 +60,8 @@ def family_of(config: Any) -> FamilyName:
     """
     if config.is_encoder_decoder:
         return "encoder-decoder"
-    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.architectures or []):
+    names = config.architectures or []
+    if getattr(config, "is_decoder", False) or any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names):
         return "decoder"
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,

@@ -64,9 +64,12 @@ def read_adapter(folder: str | Path, *, prompt_only: bool = False) -> Adapter:
     names = ("dept_prompt", "dept_A", "dept_B") if kind == OURS else (PROMPT, A, B)
     if unknown := sorted(tensors.keys() - set(names)):
         raise PipelineError(f"{folder} holds tensors besides {', '.join(names)}: {', '.join(unknown)}")
+    tensors = {name: _matrix(folder, name, tensor) for name, tensor in tensors.items()}
     if names[0] not in tensors:
         raise PipelineError(f"{folder} holds no prompt: {names[0]} is missing")
     prompt = tensors[names[0]]
+    if kind == PROMPT_TUNING and len(prompt) > (rows := _number(folder, config, "num_virtual_tokens", len(prompt))):
+        prompt = prompt[: int(rows)]  # for an encoder-decoder PEFT stores twice as many as it reads
     backbone = str(config.get("base_model_name_or_path") or "")
     if names[1] in tensors and names[2] in tensors:
         factors = _factors(folder, config, prompt, tensors[names[1]], tensors[names[2]])
@@ -77,7 +80,7 @@ def read_adapter(folder: str | Path, *, prompt_only: bool = False) -> Adapter:
             f"{folder} holds the prompt alone: it lacks {missing}, so what was learned is not whole; "
             "--prompt-only imports it as plain prompt tuning"
         )
-    s, d = int(config.get("max_length") or config.get("s") or 256), prompt.shape[1]
+    s, d = int(_number(folder, config, "max_length", config.get("s") or 256)), prompt.shape[1]
     return Adapter(Factors(prompt, prompt.new_zeros(s, 0), prompt.new_zeros(0, d), 1.0), "prompt_tuning", backbone)
 
 
@@ -122,7 +125,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _tensors(folder: Path) -> dict[str, Tensor]:
+def _tensors(folder: Path) -> dict[str, Any]:
     path = folder / WEIGHTS
     try:
         if path.is_file():
@@ -140,20 +143,32 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
         raise PipelineError(f"{path} holds more than tensors, which is never unpickled") from error
     if not isinstance(tensors, Mapping):
         raise PipelineError(f"{path} must hold tensors by name, got {type(tensors).__name__}")
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.ndim != 2 or not bool(tensor.isfinite().all()):
-            raise PipelineError(f"{path}: {name} must be a matrix of finite numbers")
-    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    return dict(tensors)
+
+
+def _matrix(folder: Path, name: str, tensor: Any) -> Tensor:
+    if not isinstance(tensor, Tensor) or tensor.ndim != 2 or not bool(tensor.isfinite().all()):
+        raise PipelineError(f"{folder}: {name} must be a matrix of finite numbers")
+    return tensor.float().contiguous()
 
 
 def _factors(folder: Path, config: Mapping[str, Any], prompt: Tensor, left: Tensor, right: Tensor) -> Factors:
     r = left.shape[1]
     if config["peft_type"] == OURS:
-        gamma = config.get("gamma")
-        gamma = scale(r, config["scaling"]) if gamma is None else float(gamma)
+        gamma = _number(folder, config, "gamma", scale(r, config.get("scaling", "released")))
     else:
-        gamma = float(config.get("lora_alpha", 8)) / math.sqrt(r) if r else 1.0  # as the release scales A·B
+        gamma = _number(folder, config, "lora_alpha", 8) / math.sqrt(r) if r else 1.0  # as the release scales A·B
     try:
         return Factors(prompt, left, right, gamma)
     except ValueError as error:
         raise PipelineError(f"{folder}: {error}") from error
+
+
+def _number(folder: Path, config: Mapping[str, Any], name: str, default: float) -> float:
+    """A finite number of the configuration."""
+    value = config.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise PipelineError(f"{folder / CONFIG}: {name} must be a number, got {value!r}")
+    return value

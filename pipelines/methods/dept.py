@@ -124,12 +124,21 @@ def initial_factors(
     Raises:
         ValueError: If the vocabulary has fewer than m rows.
     """
-    V, d = vocabulary.shape
+    prompt = vocabulary_rows(m, vocabulary, generator).to("cpu", torch.float32).clone()
+    A, B = initial_A(s, r, generator=generator, gaussian=gaussian), torch.zeros(r, vocabulary.shape[1])
+    return Factors(prompt, A, B, gamma)
+
+
+def vocabulary_rows(m: int, vocabulary: Tensor, generator: torch.Generator) -> Tensor:
+    """m rows of the word embeddings ``(V, d)``, drawn without replacement.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    V = vocabulary.shape[0]
     if m > V:
         raise ValueError(f"m={m} prompt rows cannot be drawn from a vocabulary of {V} rows: lower m")
-    rows = torch.randperm(V, generator=generator)[:m]
-    prompt = vocabulary[rows.to(vocabulary.device)].to("cpu", torch.float32)
-    return Factors(prompt.clone(), initial_A(s, r, generator=generator, gaussian=gaussian), torch.zeros(r, d), gamma)
+    return vocabulary[torch.randperm(V, generator=generator)[:m].to(vocabulary.device)]
 
 
 def initial_A(s: int, r: int, *, generator: torch.Generator, gaussian: bool = False) -> Tensor:  # noqa: N802
@@ -161,21 +170,20 @@ class Stacked:
     length: Tensor
 
 
-def stack(factors: Sequence[Factors], used: int | None = None) -> Stacked:
-    """Compute γ·A·B of every slot and lay prompts and updates side by side.
+def update_of(factors: Factors, used: int | None = None) -> Tensor:
+    """γ·A·B, ``(s, d)``: its first rows if a batch's longest text has but ``used`` tokens."""
+    return factors.gamma * (factors.A[:used] @ factors.B)
 
-    Args:
-        factors: One per slot; m, r and s may differ.
-        used: Rows of A·B that a batch can need: its longest text; all of them if None.
-    """
-    updates = [f.gamma * (f.A[:used] @ f.B) for f in factors]
+
+def stack(prompts: Sequence[Tensor], updates: Sequence[Tensor]) -> Stacked:
+    """Lay the prompts ``(m, d)`` and updates ``(s, d)`` of several slots side by side; m and s may differ."""
     device, d = updates[0].device, updates[0].shape[1]
     lengths = [update.shape[0] for update in updates]
-    M = max(f.m for f in factors)
+    M = max(prompt.shape[0] for prompt in prompts)
     return Stacked(
-        prompts=torch.stack([F.pad(f.prompt, (0, 0, M - f.m, 0)) for f in factors]),
+        prompts=torch.stack([F.pad(prompt, (0, 0, M - prompt.shape[0], 0)) for prompt in prompts]),
         updates=torch.cat([updates[0].new_zeros(1, d), *updates]),
-        m=torch.tensor([f.m for f in factors], device=device),
+        m=torch.tensor([prompt.shape[0] for prompt in prompts], device=device),
         first=torch.tensor([sum(lengths[:k]) for k in range(len(lengths))], device=device),
         length=torch.tensor(lengths, device=device),
     )
@@ -241,5 +249,6 @@ def input_embeddings(
         Embeddings in the factors' dtype, with their mask and positions.
     """
     order = text_order(mask, text)
-    stacked = stack(factors, int(order.max()) if order.numel() else 0)
+    used = int(order.max()) if order.numel() else 0
+    stacked = stack([f.prompt for f in factors], [update_of(f, used) for f in factors])
     return prepend_prompts(add_updates(tokens, order, stacked, slot_of_row), mask, stacked, slot_of_row)

@@ -8,10 +8,10 @@ keeps them, inside: its decoder looks at them.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,36 +20,37 @@ from torch.utils.hooks import RemovableHandle
 
 from pipelines.architecture import Architecture, architecture_of, check_length
 from pipelines.methods.dept import Stacked, add_updates, count_positions, prepend_prompts, prompt_mask, text_order
+from pipelines.peft_dept.scope import Scope, scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from transformers import PreTrainedModel
 
     from pipelines.peft_dept.layer import DeptLayer
 
+Change = Callable[["Hooks", nn.Module, dict[str, Any]], None]
+
 IGNORED = -100
 """The label of tokens that no loss is taken at."""
 
-
-@dataclass
-class Scope:
-    """What is known of the call under way.
-
-    Attributes:
-        rows: The adapter of each row, or None for the active one in all.
-        given_columns: During generation, columns of the text that was given; those after it were generated.
-        text: Tokens that get the update, bool, ``(N, L)``, where the caller or its labels say so.
-        added: Prompt rows in front of the last sequence that was read, to be cut off behind it.
-    """
-
-    rows: Sequence[str] | None = None
-    given_columns: int | None = None
-    text: Tensor | None = None
-    added: int = 0
+NO_TEXT = "every token has a label, so none is text and A·B is not trained: label the answer alone, or give text_mask"
+ALL_TEXT = (
+    "a decoder in training sees neither labels nor text_mask, so every token gets the update, answers too, which they "
+    "will not get in generation: pass labels, or text_mask (with remove_unused_columns=False in a Trainer)"
+)
 
 
-@dataclass
+def _exactly(change: Change) -> Change:
+    """Out of reach of autocast, which would round the frozen embeddings along with the factors."""
+
+    @wraps(change)
+    def wrapped(self: Hooks, module: nn.Module, call: dict[str, Any]) -> None:
+        with torch.autocast(self.layer.vocabulary.device.type, enabled=False):
+            change(self, module, call)
+
+    return wrapped
+
+
+@dataclass(eq=False)
 class Hooks:
     """The hooks on one backbone.
 
@@ -60,8 +61,8 @@ class Hooks:
 
     model: PreTrainedModel
     layer: DeptLayer
-    scope: Scope = field(default_factory=Scope)
     architecture: Architecture = field(init=False)
+    _takes_positions: bool = field(init=False, default=False)
     _handles: list[RemovableHandle] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,25 +77,19 @@ class Hooks:
             trunk = getattr(self.model, self.model.base_model_prefix, self.model)
             if self.architecture.family == "decoder":
                 trunk = self.model.get_decoder()  # OPT calls it past its own base model
+            self._takes_positions = "position_ids" in inspect.signature(trunk.forward).parameters
             self._before(trunk, self._into_trunk)
             self._handles.append(trunk.register_forward_hook(self._out_of_trunk))
+
+    @property
+    def scope(self) -> Scope:
+        """What is known of the call under way in this thread."""
+        return scope_of(self)
 
     def remove(self) -> None:
         """Take the hooks off."""
         for handle in self._handles:
             handle.remove()
-
-    @contextmanager
-    def during(self, **changes: Any) -> Iterator[None]:
-        """Know more of a call while it lasts."""
-        before = {name: getattr(self.scope, name) for name in changes}
-        for name, value in changes.items():
-            setattr(self.scope, name, value)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(self.scope, name, value)
 
     def _before(self, module: Any, change: Callable[[Any, dict[str, Any]], None]) -> None:
         """Let ``change`` edit a module's arguments, by name, before it is called."""
@@ -106,18 +101,20 @@ class Hooks:
 
     def _note_text(self, model: PreTrainedModel, call: dict[str, Any]) -> None:
         """A caller may name the text by ``text_mask``; in a language model, text ends where labels begin."""
-        self.scope.text = call.pop("text_mask", None)
-        labels, ids = call.get("labels"), call.get("input_ids")
-        sequence = ids if ids is not None else call.get("inputs_embeds")
-        speaks = self.architecture.family == "decoder" and model.get_output_embeddings() is not None
-        if self.scope.text is None and speaks and labels is not None and sequence is not None:
-            self.scope.text = (labels != IGNORED).cumsum(1) == 0
+        text, labels = call.pop("text_mask", None), call.get("labels")
+        if text is None and self.architecture.family == "decoder" and model.get_output_embeddings() is not None:
+            if labels is not None:
+                text = (labels != IGNORED).cumsum(1) == 0
+            if model.training and self._active is not None and (text is None or not bool(text.any())):
+                warnings.warn(NO_TEXT if labels is not None else ALL_TEXT, stacklevel=2)
+        self.scope.text = None if text is None else text.bool()
 
     def _forget_text(self, model: nn.Module, args: object, output: object) -> None:
         self.scope.text = None
 
     # Encoders and decoders: in and out
 
+    @_exactly
     def _into_trunk(self, trunk: nn.Module, call: dict[str, Any]) -> None:
         self.scope.added = 0
         if self._active is None:
@@ -127,6 +124,8 @@ class Hooks:
         N, L = tokens.shape[:2]
         before = max(0, past - stacked.prompts.shape[1])  # text columns the cache holds
         mask = _mask(call, N, before + L, tokens.device)
+        if before and not bool(mask[:, :before].any(1).all()):
+            raise ValueError("a row's text begins behind the cache: read its first tokens in the first call")
         order = text_order(mask, self._text(mask, before))[:, before:]
         embedded = add_updates(tokens.to(stacked.updates.dtype), order, stacked, slot)
         full = torch.cat([prompt_mask(stacked, slot), mask], 1)
@@ -143,7 +142,7 @@ class Hooks:
             positions = _arranged(positions, places)
             self.scope.added = stacked.prompts.shape[1]
         call |= {"inputs_embeds": embedded.to(tokens.dtype), "attention_mask": _arranged(full, places).long()}
-        if "position_ids" in inspect.signature(trunk.forward).parameters:
+        if self._takes_positions:
             call["position_ids"] = positions
         if (types := call.get("token_type_ids")) is not None:
             longer = torch.cat([types.new_zeros(N, embedded.shape[1] - L), types], 1)
@@ -169,19 +168,21 @@ class Hooks:
 
     # Encoder-decoders: in, and what the decoder may look at
 
+    @_exactly
     def _into_encoder(self, encoder: nn.Module, call: dict[str, Any]) -> None:
         if self._active is None:
             return
         tokens, stacked, slot = self._tokens(call)
         mask = _mask(call, tokens.shape[0], tokens.shape[1], tokens.device)
-        text = None if self.scope.text is None else self.scope.text.bool()
-        embedded = add_updates(tokens.to(stacked.updates.dtype), text_order(mask, text), stacked, slot)
+        order = text_order(mask, self._text(mask, 0))
+        embedded = add_updates(tokens.to(stacked.updates.dtype), order, stacked, slot)
         inputs = prepend_prompts(embedded, mask, stacked, slot)
         self._check_limit(inputs.mask, stacked, slot)
         places = self._arrangement(inputs.mask, mask)
         embeddings = _arranged(inputs.embeddings, places)
         call |= {"inputs_embeds": embeddings.to(tokens.dtype), "attention_mask": _arranged(inputs.mask, places).long()}
 
+    @_exactly
     def _into_cross_attention(self, decoder: nn.Module, call: dict[str, Any]) -> None:
         encoded = call.get("encoder_hidden_states")
         if self._active is None or encoded is None:
@@ -229,25 +230,23 @@ class Hooks:
         active = self._active
         assert active is not None
         names = [active] if self.scope.rows is None else self.scope.rows
-        if N % len(names):
+        repeats = self.scope.rows is None or self.scope.given_columns is not None  # generation: each row for its beams
+        if len(names) != N and not (repeats and N % len(names) == 0):
             raise ValueError(f"adapter_names names {len(names)} rows, the batch has {N}: give one name for each row")
         stacked, slots = self.layer.stacked(names)
-        # generation repeats each row for its beams
         return stacked, torch.tensor(slots, device=device).repeat_interleave(N // len(names))
 
     def _text(self, mask: Tensor, before: int) -> Tensor | None:
         """Which of all columns are text: as the caller says, the given part when generating, or the first call's."""
         columns = torch.arange(mask.shape[1], device=mask.device)
-        if self.scope.given_columns is not None:
-            return (columns < self.scope.given_columns).expand_as(mask)
-        if self.scope.text is None:
-            return (columns < 0).expand_as(mask) if before else None
-        text = self.scope.text.bool()
-        if text.shape == mask.shape:
+        text = self.scope.text
+        if text is not None:
+            if text.shape != mask.shape:
+                raise ValueError(f"text_mask has shape {tuple(text.shape)}, text and cache have {tuple(mask.shape)}")
             return text
-        if text.shape[1] == mask.shape[1] - before:  # of this call's tokens alone
-            return torch.cat([text.new_zeros(text.shape[0], before), text], 1)
-        raise ValueError(f"text_mask has shape {tuple(text.shape)}, the attention mask {tuple(mask.shape)}")
+        if self.scope.given_columns is not None and self.architecture.family == "decoder":
+            return (columns < self.scope.given_columns).expand_as(mask)
+        return (columns < 0).expand_as(mask) if before else None
 
     def _check_limit(self, full: Tensor, stacked: Stacked, slot: Tensor) -> None:
         limit = self.architecture.position_limit
@@ -306,4 +305,5 @@ def _cut(value: Any, M: int) -> Any:
 
 
 def _pooler(trunk: nn.Module) -> bool:
-    return getattr(trunk, "pooler", None) is not None
+    """Whether the model pools the first place by a module of its own, which can be asked again."""
+    return type(getattr(trunk, "pooler", None)).__name__.endswith("Pooler")

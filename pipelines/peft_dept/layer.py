@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from pipelines.methods.dept import Factors, Stacked, initial_A, stack
+from pipelines.methods.dept import Factors, Stacked, initial_A, stack, update_of, vocabulary_rows
 from pipelines.peft_dept.config import DeptConfig
+
+if TYPE_CHECKING:
+    from pipelines.peft_dept.hooks import Hooks
 
 BASE = "__base__"
 """Name, in a list of adapters by row, of rows that are to be read by the backbone as it is; PEFT's own word for it."""
 
 
-@dataclass
-class _Cache:
-    """γ·A·B of all adapters, and the state of the parameters it was computed from."""
+@dataclass(frozen=True)
+class _Computed:
+    """γ·A·B of an adapter, and the parameters it was computed from: held, so that no others can take their places."""
 
-    state: tuple[tuple[object, ...], ...]
-    stacked: Stacked
+    parameters: tuple[Tensor, ...]
+    state: tuple[object, ...]
+    update: Tensor
 
 
 class DeptLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
@@ -45,7 +50,8 @@ class DeptLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         self.dept_A = nn.ParameterDict({})
         self.dept_B = nn.ParameterDict({})
         self.gamma: dict[str, float] = {}
-        self._cache: _Cache | None = None
+        self.hooks: Hooks | None = None
+        self._computed: dict[str, _Computed] = {}
 
     @property
     def vocabulary(self) -> Tensor:
@@ -77,8 +83,8 @@ class DeptLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         Raises:
             ValueError: If what is given does not fit m, r, s and the width of the word embeddings.
         """
+        factors = fresh_factors(config, self, prompt_ids)
         weight = self.vocabulary
-        factors = fresh_factors(config, weight, prompt_ids)
         dtype = torch.promote_types(torch.float32, weight.dtype)
         for parameters, tensor in (
             (self.dept_prompt, factors.prompt),
@@ -87,7 +93,11 @@ class DeptLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         ):
             parameters[name] = nn.Parameter(tensor.to(weight.device, dtype, copy=True))
         self.gamma[name] = factors.gamma
-        BaseTunerLayer.set_adapter(self, self.active, inference_mode=config.inference_mode)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget an adapter and what was computed for it."""
+        self._computed.pop(adapter_name, None)
+        BaseTunerLayer.delete_adapter(self, adapter_name)
 
     def factors(self, name: str) -> Factors:
         """The tensors of an adapter; of ``__base__``, tensors of no rows."""
@@ -100,57 +110,60 @@ class DeptLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def stacked(self, names: Sequence[str]) -> tuple[Stacked, list[int]]:
         """Prompts and updates for a batch, and the slot of each of ``names`` in them.
 
-        Where no gradient is wanted, A·B of all adapters is computed once and kept until a parameter changes; it takes
-        s·d numbers for each adapter.
+        A·B of an adapter that is not being trained is computed once, and again when its parameters change; kept, it
+        takes s·d numbers.
         """
-        if torch.is_grad_enabled():
-            present = list(dict.fromkeys(names))
-            return stack([self.factors(name) for name in present]), [present.index(name) for name in names]
-        known = [BASE, *self.dept_prompt]
-        if self._cache is None or self._cache.state != self._state():
-            self._cache = _Cache(self._state(), stack([self.factors(name) for name in known]))
-        places = [known.index(name) for name in names]
-        return _narrowed(self._cache.stacked, max(self.factors(name).m for name in set(names))), places
+        present = list(dict.fromkeys(names))
+        factors = [self.factors(name) for name in present]
+        updates = [self._update(name, own) for name, own in zip(present, factors, strict=True)]
+        return stack([own.prompt for own in factors], updates), [present.index(name) for name in names]
 
-    def _state(self) -> tuple[tuple[object, ...], ...]:
-        named = [(n, p) for group in self.adapter_layer_names for n, p in getattr(self, group).items()]
-        versions = ((name, p.data_ptr(), p._version, p.dtype, p.device, p.shape) for name, p in named)
-        return (*versions, tuple(self.gamma.items()))
-
-
-def _narrowed(stacked: Stacked, M: int) -> Stacked:
-    """With prompts of the last M rows alone: longer ones are not in the batch."""
-    return Stacked(
-        stacked.prompts[:, stacked.prompts.shape[1] - M :], stacked.updates, stacked.m, stacked.first, stacked.length
-    )
+    def _update(self, name: str, factors: Factors) -> Tensor:
+        if name == BASE:
+            return factors.B
+        parameters = (factors.A, factors.B)
+        if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+            self._computed.pop(name, None)  # an optimiser may write where no version is counted
+            return update_of(factors)
+        state = (factors.gamma, *(_state(p) for p in parameters))
+        known = self._computed.get(name)
+        if known is None or known.state != state or any(map(operator.is_not, known.parameters, parameters)):
+            known = self._computed[name] = _Computed(parameters, state, update_of(factors))
+        return known.update
 
 
-def fresh_factors(config: DeptConfig, weight: Tensor, prompt_ids: Sequence[int] | None) -> Factors:
+def _state(p: Tensor) -> tuple[object, ...]:
+    """What changes when a tensor is written to or moved; one made in inference mode has no version."""
+    return p.data_ptr(), None if p.is_inference() else p._version, p.dtype, p.device
+
+
+@torch.no_grad()
+def fresh_factors(config: DeptConfig, layer: DeptLayer, prompt_ids: Sequence[int] | None) -> Factors:
     """Factors as the configuration starts them, on the CPU, drawn from torch's own generator.
 
     Args:
         config: Sizes and initialisation.
-        weight: The word embeddings, ``(V, d)``.
+        layer: Looks word embeddings up as the backbone does, scaled where it scales them.
         prompt_ids: Token ids of the text to start from.
     """
-    V, d = weight.shape
+    V, d = layer.vocabulary.shape
     if isinstance(config.given, Factors):
         if config.given.prompt.shape[1] != d:
             raise ValueError(f"the given factors have d={config.given.prompt.shape[1]}, the backbone has d={d}")
         return config.given
     m, r = config.m, config.rank(d)
     generator = torch.default_generator
+    device = layer.vocabulary.device
     match config.prompt_init:
         case "vocabulary":
-            if m > V:
-                raise ValueError(f"m={m} prompt rows cannot be drawn from a vocabulary of {V} rows: lower m")
-            prompt = weight[torch.randperm(V, generator=generator)[:m].to(weight.device)]
+            ids = vocabulary_rows(m, torch.arange(V, device=device)[:, None], generator)[:, 0]
+            prompt = layer(ids)
         case "text":
             assert prompt_ids
-            prompt = weight[[prompt_ids[i % len(prompt_ids)] for i in range(m)]]
+            prompt = layer(torch.tensor([prompt_ids[i % len(prompt_ids)] for i in range(m)], device=device))
         case "normal":
-            rms = weight.float().pow(2).mean().sqrt()
-            prompt = torch.empty(m, d).normal_(generator=generator).to(rms.device) * rms
+            rms = layer(torch.arange(V, device=device)).float().pow(2).mean().sqrt()
+            prompt = torch.empty(m, d).normal_(generator=generator).to(device) * rms
         case "given":
             assert config.given is not None
             prompt = config.given

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import AuxiliaryTrainingWrapper
 from torch import nn
 
-from pipelines.architecture import architecture_of, check_length
+from pipelines.architecture import WORD_EMBEDDINGS, architecture_of, check_length
 from pipelines.peft_dept.config import DeptConfig
 from pipelines.peft_dept.hooks import Hooks
 from pipelines.peft_dept.layer import BASE, DeptLayer
+from pipelines.peft_dept.scope import during
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,7 +46,9 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
     tuner_layer_cls = DeptLayer
 
     def _post_injection_hook(self, model: nn.Module, config: DeptConfig, adapter_name: str) -> None:
-        self.hooks = Hooks(self.model, self.layer)
+        if self.layer.hooks is None:  # a backbone that has adapters already has them
+            self.layer.hooks = Hooks(self.model, self.layer)
+        self.hooks = self.layer.hooks
 
     @property
     def layer(self) -> DeptLayer:
@@ -63,7 +68,14 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
         state_dict: dict[str, torch.Tensor] | None = None,
     ) -> None:
         """See the base class. The word embedding is its only target, whatever it is called."""
-        config = self.peft_config[adapter_name]
+        # a copy, because what is found for this backbone is written into it
+        config = self.peft_config[adapter_name] = copy.copy(self.peft_config[adapter_name])
+        if model.config.model_type not in WORD_EMBEDDINGS:
+            warnings.warn(
+                f"DePT is not tested on models of type {model.config.model_type!r}: see that an adapter with m=0 "
+                "changes no output before it is trained",
+                stacklevel=3,
+            )
         embedding = model.get_input_embeddings()
         config.target_modules = [name for name, module in model.named_modules() if module is embedding]
         try:
@@ -74,7 +86,8 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
     def _check_new_adapter_config(self, config: DeptConfig) -> None:
         super()._check_new_adapter_config(config)
         architecture = architecture_of(self.model.config)
-        check_length(architecture.position_limit, config.m, config.s, name=type(self.model).__name__)
+        s = config.s if config.r != 0 else 0  # a prompt alone asks for no place of the text
+        check_length(architecture.position_limit, config.m, s, name=type(self.model).__name__)
 
     def _check_tied_modules(self, model: nn.Module, peft_config: DeptConfig) -> None:
         """Nothing to check: the embedding's weight, tied or not, is only read."""
@@ -96,7 +109,6 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
         layer.add_adapter(adapter_name, peft_config, self._prompt_ids(peft_config))
         peft_config.r = layer.factors(adapter_name).r
         if layer is not target:
-            BaseTunerLayer.set_adapter(layer, adapter_name, inference_mode=peft_config.inference_mode)
             self._replace_module(parent, target_name, layer, target)
 
     def _prompt_ids(self, config: DeptConfig) -> list[int] | None:
@@ -122,12 +134,14 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
         if names is None:
             yield
             return
+        if isinstance(names, str) or not names:
+            raise ValueError(f"adapter_names must name the adapter of each row, got {names!r}")
         if unknown := {*names} - {BASE, *self.layer.gamma}:
             there = ", ".join(self.layer.gamma)
             raise ValueError(f"unknown adapters {', '.join(sorted(unknown))}: there are {there}, and {BASE}")
         heads = [module for module in self.model.modules() if isinstance(module, AuxiliaryTrainingWrapper)]
         with ExitStack() as stack:
-            stack.enter_context(self.hooks.during(rows=names))
+            stack.enter_context(during(self.hooks, rows=names))
             for head in heads:  # a classifier of each adapter's own
                 handle = head.register_forward_pre_hook(
                     lambda module, args, kwargs: (args, kwargs | {"adapter_names": names}), with_kwargs=True
@@ -137,7 +151,7 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
 
     def forward(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
         """Call the model."""
-        with self._rows(adapter_names):
+        with self._rows(adapter_names), during(self.hooks):
             return self.model(*args, **kwargs)
 
     def generate(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
@@ -150,8 +164,8 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
                 None,
             )
         )
-        columns = None if given is None else given.shape[1]
-        with self._rows(adapter_names), self.hooks.during(given_columns=columns):
+        columns = 1 if given is None else given.shape[1]  # without input, generation starts from one token
+        with self._rows(adapter_names), during(self.hooks, given_columns=columns):
             return self.model.generate(*args, **kwargs)
 
     def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
@@ -187,11 +201,28 @@ class DeptModel(BaseTuner):  # type: ignore[misc]
         raise ValueError("DePT changes the inputs, not the weights: it cannot be merged")
 
     @classmethod
+    def _get_adapter_state_dict(
+        cls,
+        model: nn.Module,
+        config: DeptConfig,
+        adapter_name: str,
+        state_dict: dict[str, torch.Tensor],
+        unwanted_adapter_names: list[str],
+    ) -> dict[str, torch.Tensor]:
+        """Our tensors alone, whatever other tuners' lie in the same backbone."""
+        return {key: tensor for key, tensor in state_dict.items() if key.split(".")[-2:] in _places(adapter_name)}
+
+    @classmethod
     def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
         """``dept_prompt``, ``dept_A`` and ``dept_B`` in a file, whatever the backbone calls its word embedding."""
         path = key.split(".")
-        if len(path) > 1 and path[-2] in TENSORS and path[-1] == adapter_name:
+        if path[-2:] in _places(adapter_name):
             return path[-2]
         shorter = super()._remove_adapter_name_from_key(key, adapter_name)
         assert isinstance(shorter, str)
         return shorter
+
+
+def _places(adapter_name: str) -> list[list[str]]:
+    """How the names of an adapter's tensors end."""
+    return [[tensor, adapter_name] for tensor in TENSORS]

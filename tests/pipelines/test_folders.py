@@ -121,11 +121,17 @@ def test_one_of_the_factors_is_not_enough(tmp_path: Path) -> None:
 
 
 def test_prompt_tuning_of_peft(tmp_path: Path) -> None:
-    model = get_peft_model(build_model("t5"), PromptTuningConfig(num_virtual_tokens=5, task_type="SEQ_2_SEQ_LM"))
-    model.save_pretrained(tmp_path)
-    adapter = read_adapter(tmp_path)
-    assert adapter.method == "prompt_tuning"
-    assert torch.equal(adapter.factors.prompt, model.prompt_encoder["default"].embedding.weight)
+    """Its logits are ours, on texts without padding; for an encoder-decoder it stores twice the rows it reads."""
+    for kind, task_type in (("t5", "SEQ_2_SEQ_LM"), ("bart", "SEQ_2_SEQ_LM"), ("llama", "CAUSAL_LM")):
+        torch.manual_seed(0)
+        theirs = get_peft_model(build_model(kind), PromptTuningConfig(num_virtual_tokens=5, task_type=task_type)).eval()
+        theirs.save_pretrained(tmp_path / kind)
+        adapter = read_adapter(tmp_path / kind)
+        assert (adapter.method, adapter.factors.m) == ("prompt_tuning", 5)
+        ours = get_peft_model(build_model(kind), DeptConfig(prompt_init="given", given=adapter.factors)).eval()
+        inputs = batch(texts([6, 6]))
+        wanted = read(theirs, kind, inputs)
+        torch.testing.assert_close(read(ours, kind, inputs), wanted[:, -6:] if kind == "llama" else wanted)
 
 
 @pytest.mark.parametrize("family", ["encoder", "encoder-decoder", "decoder"])
@@ -196,6 +202,9 @@ def write_config(folder: Path, text: str) -> None:
         (lambda f: save(f, A=torch.zeros(20, 3)), f"holds no prompt: {PROMPT} is missing"),
         (lambda f: save(f, prompt=torch.full((4, D), math.nan)), f"{PROMPT} must be a matrix of finite numbers"),
         (lambda f: save(f, prompt=torch.zeros(4)), f"{PROMPT} must be a matrix of finite numbers"),
+        (lambda f: released(f, lora_alpha="x"), "lora_alpha must be a number, got 'x'"),
+        (lambda f: released(f, lora_alpha=math.nan), "lora_alpha must be a number, got nan"),
+        (lambda f: released(f, max_length=[1], missing=(A, B)), "the prompt alone"),
         (
             lambda f: save(f, prompt=torch.zeros(4, D), A=torch.zeros(20, 3), B=torch.zeros(2, D)),
             r"B must have shape \(r, d\) = \(3, 16\)",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -74,13 +75,22 @@ def naive_embeddings(model: PeftModel, ids: Tensor, text: int, adapter: str = "d
     return torch.cat([P, words])
 
 
+@contextmanager
+def without_dept(model: PeftModel) -> Iterator[None]:
+    """The backbone with whatever other tuners it has."""
+    layer_of(model)._disable_adapters = True
+    try:
+        yield
+    finally:
+        layer_of(model)._disable_adapters = False
+
+
 @torch.no_grad()
 def naive_read(model: PeftModel, kind: str, ids: Tensor, text: int | None = None, adapter: str = "default") -> Tensor:
     """What the backbone without adapters makes of one row's embeddings, the prompt's places cut off."""
     embeddings = naive_embeddings(model, ids, len(ids) if text is None else text, adapter)[None]
-    with model.disable_adapter():
-        bare = model.get_base_model()
-        output = bare(inputs_embeds=embeddings, **decoder_inputs(kind, 1))
+    with without_dept(model):
+        output = model.get_base_model()(inputs_embeds=embeddings, **decoder_inputs(kind, 1))
     m = len(layer_of(model).dept_prompt[adapter])
     return {"encoder": lambda: output.last_hidden_state[0, m:], "decoder": lambda: output.logits[0, m:]}.get(
         KINDS[kind], lambda: output.logits[0]

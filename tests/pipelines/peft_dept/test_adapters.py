@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
     Trainer,
     TrainingArguments,
 )
@@ -120,16 +122,16 @@ def test_it_cannot_be_merged() -> None:
 
 
 def test_the_update_is_computed_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without gradients, A·B of all adapters is kept; a step, a load or a new adapter makes it anew."""
+    """A·B of an adapter that is not trained is kept, whatever batches it is in; a step or a write makes it anew."""
     model, inputs, calls = adapted("llama"), batch(texts([5, 3])), []
     model.add_adapter("other", DeptConfig(m=1, r=1, s=5))
-    real = layer_module.stack
+    real = layer_module.update_of
 
-    def counting(*args: object) -> object:
+    def counting(factors: Factors) -> Tensor:
         calls.append(1)
-        return real(*args)  # type: ignore[arg-type]
+        return real(factors)
 
-    monkeypatch.setattr(layer_module, "stack", counting)
+    monkeypatch.setattr(layer_module, "update_of", counting)
     with torch.no_grad():
         first = model(**inputs).logits
         for names in (["default", "other"], ["other", "other"], ["__base__", "default"]):
@@ -138,19 +140,64 @@ def test_the_update_is_computed_once_until_it_changes(monkeypatch: pytest.Monkey
         model(**inputs)
         model.set_adapter("default")
         assert torch.equal(model(**inputs).logits, first)
-    assert len(calls) == 1
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    model(**inputs).logits.pow(2).mean().backward()
     assert len(calls) == 2
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for expected in (3, 4):
+        model(**inputs).logits.pow(2).mean().backward()
+        assert len(calls) == expected
     optimizer.step()
     with torch.no_grad():
         assert not torch.allclose(model(**inputs).logits, first)
-        model.add_adapter("third", DeptConfig(m=1, r=1, s=5))
         model(**inputs)
-        randomise(model, "third", 4)
+        assert len(calls) == 5
+        before = model(**inputs).logits
+        randomise(model, "default", 4)
+        assert not torch.allclose(model(**inputs).logits, before)
         model(**inputs)
-        model(**inputs)
-    assert len(calls) == 5
+    assert len(calls) == 6
+    model.requires_grad_(False)
+    model(**inputs)  # nothing is trained, so nothing is computed again, gradients wanted or not
+    assert len(calls) == 6
+
+
+def test_an_adapter_of_the_same_name_is_not_mistaken_for_the_last(tmp_path: Path) -> None:
+    """Memory that one adapter leaves is taken by the next: a server that rotates tasks sees that all the time."""
+    inputs = batch(texts([5, 3]))
+    wanted = []
+    for seed in (1, 2):
+        model = adapted("llama", dtype=torch.float32)
+        randomise(model, "default", seed)
+        model.save_pretrained(tmp_path / str(seed))
+        wanted.append(model(**inputs).logits.detach())
+    model = adapted("llama", dtype=torch.float32)
+    with torch.no_grad():
+        for turn in range(30):
+            model.load_adapter(str(tmp_path / str(turn % 2 + 1)), "task")
+            model.set_adapter("task")
+            torch.testing.assert_close(model(**inputs).logits, wanted[turn % 2])
+            model.set_adapter("default")
+            model.delete_adapter("task")
+
+
+def test_loaded_in_inference_mode(tmp_path: Path) -> None:
+    adapted("bert").save_pretrained(tmp_path)
+    inputs = batch(texts([5, 3]))
+    with torch.inference_mode():
+        model = PeftModel.from_pretrained(build_model("bert").double(), str(tmp_path)).eval()
+        first = model(**inputs).last_hidden_state
+    with torch.no_grad():
+        assert torch.equal(model(**inputs).last_hidden_state, first)
+
+
+def test_a_configuration_serves_several_backbones(tiny_folder: TinyFolder) -> None:
+    """What is found for one backbone, a rank or token ids, is not taken to the next."""
+    config = DeptConfig(m=2, s=50)
+    narrow = get_peft_model(build_model("t5"), config)
+    sizes = {"d_model": 64, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
+    wide = get_peft_model(T5ForConditionalGeneration(T5Config(**sizes, vocab_size=200)), config)
+    assert layer_of(narrow).factors("default").r == 98 * D // (50 + D)
+    assert layer_of(wide).factors("default").r == 98 * 64 // (50 + 64)
+    assert config.r is None
 
 
 def classifier() -> BertForSequenceClassification:

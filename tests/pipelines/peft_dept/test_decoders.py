@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import BertConfig, BertLMHeadModel
 
-from tests.pipelines.peft_dept.adapted import adapted, batch, naive_read, texts
+from pipelines.peft_dept import DeptConfig
+from tests.pipelines.peft_dept.adapted import adapted, batch, naive_read, randomise, texts
 from tests.pipelines.tiny import LAST, PAD, kinds_of
 
 every_decoder = pytest.mark.parametrize("kind", kinds_of("decoder"))
@@ -48,18 +51,46 @@ def test_label_tokens_get_no_update_in_training(kind: str, side: str) -> None:
     assert float(output.loss) == pytest.approx(float(torch.cat(losses).mean()), rel=1e-6)  # taken in float32
 
 
-@every_decoder
+def test_training_without_text_or_without_labels_is_warned_of() -> None:
+    """A Trainer that smooths labels takes them away; a collator for language modelling labels everything."""
+    model, inputs = adapted("llama"), batch(texts([5, 3]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(**inputs)
+        model.train()
+        model(**with_labels("right")[0])
+        model(**inputs, text_mask=inputs["attention_mask"])
+    with pytest.warns(UserWarning, match="sees neither labels nor text_mask"):
+        model(**inputs)
+    with pytest.warns(UserWarning, match=r"every token has a label, so none is text and A·B is not trained"):
+        model(**inputs, labels=inputs["input_ids"])
+
+
 @torch.no_grad()
-def test_the_text_can_be_named(kind: str) -> None:
-    """By a mask of the caller's, for models and calls without labels."""
-    model, rows = adapted(kind), texts([6, 6])
-    mask = torch.zeros(2, 6, dtype=torch.bool)
-    mask[0, :4], mask[1, :2] = True, True
-    output = model(**batch(rows), text_mask=mask)
-    for got, row, text in zip(output.logits, rows, (4, 2), strict=True):
-        close(got, naive_read(model, kind, row, text))
-    with pytest.raises(ValueError, match=r"text_mask has shape \(2, 3\), the attention mask \(2, 6\)"):
-        model(**batch(rows), text_mask=mask[:, :3])
+def test_a_text_that_begins_behind_the_cache_is_refused() -> None:
+    """Padding in front of a text goes before its prompt, which a cache already holds."""
+    model, inputs = adapted("llama"), batch(texts([6, 2]), "left")
+    with pytest.raises(ValueError, match="a row's text begins behind the cache"):
+        model.generate(**inputs, max_new_tokens=2, prefill_chunk_size=2, pad_token_id=PAD)
+    row = batch(texts([6]))
+    options = {"max_new_tokens": 3, "do_sample": False, "pad_token_id": PAD}
+    assert torch.equal(model.generate(**row, **options, prefill_chunk_size=2), model.generate(**row, **options))
+
+
+@torch.no_grad()
+def test_generation_from_nothing() -> None:
+    model = adapted("llama")
+    options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": PAD}
+    assert torch.equal(model.generate(**options, use_cache=True), model.generate(**options, use_cache=False))
+
+
+def test_a_bert_that_decodes_is_a_decoder() -> None:
+    config = BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=30, is_decoder=True
+    )
+    config.architectures = ["BertForMaskedLM"]  # as its checkpoint says
+    model = get_peft_model(BertLMHeadModel(config).double().eval(), DeptConfig(m=3, r=2, s=20, task_type="CAUSAL_LM"))
+    assert model.base_model.hooks.architecture.family == "decoder"
 
 
 @every_decoder
@@ -111,9 +142,6 @@ def test_greedy_generation(kind: str, use_cache: bool) -> None:
 @torch.no_grad()
 def test_beams_and_adapters_by_row(kind: str) -> None:
     """Each row is repeated for its beams, with its own adapter."""
-    from pipelines.peft_dept import DeptConfig
-    from tests.pipelines.peft_dept.adapted import randomise
-
     model, rows = adapted(kind), texts(LENGTHS)
     model.add_adapter("other", DeptConfig(m=5, r=1, s=4))
     randomise(model, "other", 3)

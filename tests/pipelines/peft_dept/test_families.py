@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from tests.pipelines.peft_dept.adapted import (
     batch,
     decoder_inputs,
     layer_of,
+    naive_embeddings,
     naive_read,
     randomise,
     read,
     texts,
+    without_dept,
 )
 from tests.pipelines.tiny import KINDS, build_model, kinds_of
 
@@ -239,25 +242,153 @@ def no_network(*args: Any, **kwargs: Any) -> Any:
 
 
 @every_kind
-def test_lora_beside_it(kind: str) -> None:
-    """Both work on one backbone and both are trained."""
+def test_lora_beside_it(kind: str, tmp_path: Path) -> None:
+    """Both work on one backbone, by the formula, and both are trained; DePT's file holds DePT's tensors alone."""
     bare = inject_adapter_in_model(LoraConfig(r=2, target_modules="all-linear"), build_model(kind).double())
     with torch.no_grad():
         for name, parameter in bare.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.3)
-    inputs = batch(texts(LENGTHS))
+    inputs, rows = batch(texts(LENGTHS)), texts(LENGTHS)
     lora_alone = read(bare.eval(), kind, inputs).detach()  # type: ignore[arg-type]
     del bare.peft_config
     model = get_peft_model(bare, DeptConfig(**SIZES)).eval()
     randomise(model, "default", 0)
     output = read(model, kind, inputs)
-    assert not torch.allclose(output, lora_alone)
+    for got, row in zip(real(output, inputs, kind), rows, strict=True):
+        close(got, naive_read(model, kind, row))
+    with without_dept(model):
+        close(read(model, kind, inputs), lora_alone)
     output.pow(2).mean().backward()
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"dept_prompt", "dept_A", "dept_B"} == {name.split(".")[-2] for name in moved if "dept_" in name}
     assert any("lora_A" in name for name in moved)
     assert not [name for name in moved if "dept_" not in name and "lora_" not in name]
+    model.save_pretrained(tmp_path)
+    assert load_file(tmp_path / "adapter_model.safetensors").keys() == {"dept_prompt", "dept_A", "dept_B"}
+
+
+@every_kind
+@torch.no_grad()
+def test_a_backbone_may_be_wrapped_again(kind: str, tmp_path: Path) -> None:
+    """A stored adapter loaded onto the backbone it was trained on, or a cell of a notebook run twice."""
+    model, inputs = adapted(kind), batch(texts(LENGTHS))
+    wanted = read(model, kind, inputs)
+    model.save_pretrained(tmp_path)
+    backbone = model.get_base_model()
+    again = PeftModel.from_pretrained(backbone, str(tmp_path)).eval()
+    torch.testing.assert_close(read(again, kind, inputs), wanted, rtol=1e-6, atol=1e-6)
+    third = get_peft_model(backbone, DeptConfig(**SIZES)).eval()
+    randomise(third, "default", 0)
+    close(read(third, kind, inputs), wanted)
+    close(read(third, kind, inputs, adapter_names=["default"] * 3), wanted)
+    bare = third.unload()
+    close(read(bare, kind, inputs), read(build_model(kind).double().eval(), kind, inputs))  # type: ignore[arg-type]
+
+
+@every_kind
+@torch.no_grad()
+def test_the_text_can_be_named(kind: str) -> None:
+    """By a mask of the caller's; an encoder-decoder's and an encoder's update leaves out what it does not name."""
+    model, rows, inputs = adapted(kind), texts([6, 6]), batch(texts([6, 6]))
+    mask = torch.zeros(2, 6, dtype=torch.bool)
+    mask[0, :4], mask[1, :2] = True, True
+    output = read(model, kind, inputs, text_mask=mask)
+    for got, row, text in zip(output, rows, (4, 2), strict=True):
+        close(got, naive_read(model, kind, row, text))
+    close(read(model, kind, inputs), read(model, kind, inputs, text_mask=torch.ones(2, 6)))  # and is forgotten
+    for wrong in (mask[:1], mask[:, :3], mask[0]):
+        with pytest.raises(ValueError, match=r"text_mask has shape \(.*\), text and cache have \(2, 6\)"):
+            read(model, kind, inputs, text_mask=wrong)
+    close(read(model, kind, inputs), read(model, kind, inputs, text_mask=torch.ones(2, 6)))
+
+
+@every_kind
+@torch.no_grad()
+def test_what_the_callers_names_must_be(kind: str) -> None:
+    model, inputs = adapted(kind), batch(texts([4, 4, 4, 4]))
+    for names in (["default"], ["default"] * 2, ["default"] * 8):
+        with pytest.raises(ValueError, match=f"names {len(names)} rows, the batch has 4"):
+            read(model, kind, inputs, adapter_names=names)
+    for nonsense in ("default", []):
+        with pytest.raises(ValueError, match="must name the adapter of each row, got"):
+            read(model, kind, inputs, adapter_names=nonsense)
+    read(model, kind, inputs)  # nothing is left behind
+
+
+@every_kind
+@torch.no_grad()
+def test_threads_do_not_meet(kind: str) -> None:
+    """Calls of different lengths, adapters and rows at the same time."""
+    model = adapted(kind)
+    model.add_adapter("long", DeptConfig(m=6, r=1, s=9))
+    randomise(model, "long", 1)
+    calls = [
+        (batch(texts([3 + n, 2])), names) for n, names in enumerate([["long", BASE], ["default"] * 2, ["long"] * 2])
+    ]
+    wanted = [read(model, kind, inputs, adapter_names=names) for inputs, names in calls]
+
+    def work(n: int) -> bool:
+        with torch.no_grad():
+            inputs, names = calls[n % 3]
+            return torch.allclose(read(model, kind, inputs, adapter_names=names), wanted[n % 3], atol=1e-9)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(60)))
+
+
+@every_kind
+@torch.no_grad()
+def test_autocast_rounds_no_embedding(kind: str) -> None:
+    """What the backbone is given is the same under autocast, and nothing rounded is kept for later."""
+    model, inputs = adapted(kind, dtype=torch.float32), batch(texts(LENGTHS))
+    trunk = model.get_base_model()
+    trunk = trunk.get_encoder() if KINDS[kind] == "encoder-decoder" else getattr(trunk, "get_decoder", lambda: trunk)()
+    trunk = trunk or model.get_base_model()
+    seen: list[Tensor] = []
+    trunk.register_forward_pre_hook(lambda m, args, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        read(model, kind, inputs)
+    wanted = read(model, kind, inputs)
+    close(seen[0], seen[1])
+    assert seen[0].dtype == torch.float32
+    close(wanted, read(model, kind, inputs))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind] != "encoder-decoder"])
+@torch.no_grad()
+def test_positions_may_be_given(kind: str) -> None:
+    """The text's own: the usual ones change nothing, others are moved behind the prompt's."""
+    model, rows = adapted(kind), texts([5, 5])
+    first = model.base_model.hooks.architecture.first_position
+    usual = torch.arange(5) + first
+    inputs = batch(rows)
+    close(read(model, kind, inputs, position_ids=usual.expand(2, -1)), read(model, kind, inputs))
+    turned = usual.flip(0)
+    got = read(model, kind, inputs, position_ids=turned[None])
+    full = torch.cat([torch.arange(3) + first, turned + 3])[None]
+    for n, row in enumerate(rows):
+        with without_dept(model):
+            output = model.get_base_model()(inputs_embeds=naive_embeddings(model, row, 5)[None], position_ids=full)
+        close(got[n], output[0][0, 3:])
+
+
+@pytest.mark.parametrize("kind", ["bert", "deberta", "roberta"])
+@torch.no_grad()
+def test_token_types_are_the_texts(kind: str) -> None:
+    """The prompt's rows are of type 0."""
+    model, rows = adapted(kind), texts(LENGTHS)
+    types = 1 if kind == "bert" else 0  # the others have one type alone
+    for side in SIDES:
+        inputs = batch(rows, side)
+        output = read(model, kind, inputs, token_type_ids=torch.full_like(inputs["input_ids"], types))
+        for got, row in zip(real(output, inputs, kind), rows, strict=True):
+            own = torch.tensor([[0] * 3 + [types] * len(row)])
+            with without_dept(model):
+                wanted = model.get_base_model()(
+                    inputs_embeds=naive_embeddings(model, row, len(row))[None], token_type_ids=own
+                )
+            close(got, wanted[0][0, 3:])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "t5"])
