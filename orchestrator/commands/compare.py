@@ -138,8 +138,9 @@ def _show(comparison: Comparison, store: PromptStore, console: Console) -> None:
     for prompt in stored:
         made = "source" if prompt.k is None else f"k={prompt.k}"
         marks = f" ({', '.join(prompt.aliases)})" if prompt.aliases else ""
+        dev = "unknown" if prompt.dev_score is None else f"{prompt.dev_score:.1%}"
         console.print(
-            f"  {prompt.ref}{marks}: {made}, from {prompt.start}, dev {prompt.dev_score:.1%}",
+            f"  {prompt.ref}{marks}: {made}, from {prompt.start}, dev {dev}",
             highlight=False,
             soft_wrap=True,
         )

@@ -19,7 +19,11 @@ EXPERIMENT = "import"
 
 
 def import_prompt(
-    folder: Path, task: str | None, backbone: str | None, prompt_only: bool, console: Console
+    folder: Path,
+    task: str | None = None,
+    backbone: str | None = None,
+    prompt_only: bool = False,
+    console: Console | None = None,
 ) -> StoredPrompt:
     """Store a prompt from a folder of the DePT release, of PEFT's prompt tuning or of our own export.
 
@@ -28,7 +32,7 @@ def import_prompt(
         task: What it was trained for; by default what the folder's name says.
         backbone: What it was trained on; by default what the folder says.
         prompt_only: Take a prompt without A and B as plain prompt tuning.
-        console: Where to say what was stored.
+        console: Where to say what was stored, if anywhere.
 
     Raises:
         PipelineError, TaskError, UsageError: If the folder, the task or the backbone does not fit; nothing is stored.
@@ -74,7 +78,7 @@ def import_prompt(
     with Recorder(store, EXPERIMENT, name=card.task, kind=EXPERIMENT, params=params, tags=tags) as recorder:
         stored = store.put(Artifact(card, tensors), run_id=recorder.parent)
         recorder.tag(None, "prompt", stored.ref)
-    console.print(
+    (console or Console(quiet=True)).print(
         f"stored {stored.ref}: {adapter.method}, m={card.m}, r={card.r}, s={card.s}, gamma={card.gamma:.4g}; "
         "its rates and scores are not known",
         highlight=False,

@@ -2,8 +2,8 @@
 
     python -m tests.bench.peft_inference [--rounds 15] [--json FILE]
 
-Ratios of medians, measured in turn in one run. Weights are random, of the shapes of t5-small and of all-MiniLM-L6-v2;
-texts have 30 to 80 tokens.
+Medians of ratios, each of two times taken side by side. Weights are random, of the shapes of t5-small and of
+all-MiniLM-L6-v2; texts have 30 to 80 tokens.
 """
 
 from __future__ import annotations
@@ -46,19 +46,24 @@ def texts(rows: int, extra: int = 0) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long()}
 
 
-def medians(steps: Mapping[str, Step], rounds: int) -> dict[str, float]:
-    """Seconds of each step, each in turn, after one round to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
+def times(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step in each round, in turn, after one round to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
             if turn:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
-def measure(make: Callable[[], Any], rounds: int, dtype: torch.dtype) -> dict[str, float]:
+def ratio(seconds: Mapping[str, list[float]], over: str, under: str) -> float:
+    """Median over the rounds of one step's time over another's, which were taken side by side."""
+    return statistics.median(a / b for a, b in zip(seconds[over], seconds[under], strict=True))
+
+
+def measure(make: Callable[[], Any], rounds: int, dtype: torch.dtype) -> dict[str, list[float]]:
     """Seconds of each way to read the same rows."""
     torch.manual_seed(0)
     bare, tuned, adapted = (make().to(dtype) for _ in range(3))
@@ -92,7 +97,7 @@ def measure(make: Callable[[], Any], rounds: int, dtype: torch.dtype) -> dict[st
         f"{TASKS} tasks apart": separately,
     }
     with torch.no_grad():
-        return medians(steps, rounds)
+        return times(steps, rounds)
 
 
 def main() -> None:
@@ -101,18 +106,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json")
     options = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
+    results: dict[str, dict[str, list[float]]] = {}
     for name, make in {"t5-small": t5_small, "minilm": minilm}.items():
         for dtype in (torch.float32, torch.bfloat16):
             seconds = measure(make, options.rounds, dtype)
             label = f"{name} {str(dtype).removeprefix('torch.')}"
-            results[label] = seconds
-            dept, more = seconds[f"DePT m={M}"], seconds[f"bare, {M} more tokens"]
-            long = seconds[f"prompt tuning, {LONG} rows"]
-            gain = seconds[f"{TASKS} tasks apart"] / seconds[f"{TASKS} tasks mixed"]
+            results[label] = {name: [round(value, 5) for value in row] for name, row in seconds.items()}
+            dept = f"DePT m={M}"
+            more = ratio(seconds, f"bare, {M} more tokens", dept)
+            long = ratio(seconds, f"prompt tuning, {LONG} rows", dept)
+            gain = ratio(seconds, f"{TASKS} tasks apart", f"{TASKS} tasks mixed")
             print(
-                f"{label}: throughput of DePT m={M} {more / dept:.1%} of the bare backbone's with {M} more tokens, "
-                f"{long / dept:.2f} times prompt tuning's with {LONG} rows; {TASKS} rows of {TASKS} tasks in one call "
+                f"{label}: throughput of DePT m={M} {more:.1%} of the bare backbone's with {M} more tokens, "
+                f"{long:.2f} times prompt tuning's with {LONG} rows; {TASKS} rows of {TASKS} tasks in one call "
                 f"{gain:.2f} times as fast as {TASKS} calls",
                 flush=True,
             )
