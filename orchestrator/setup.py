@@ -58,7 +58,7 @@ class Setup:
 
     def spec(
         self, *, key: str, config: int, task: str, data: str, start: str, m: int, r: int, alpha1: float, alpha2: float,
-        seed: int, steps: int | None = None, head_lr: float | None = None,
+        seed: int, steps: int | None = None,
     ) -> SlotSpec:  # fmt: skip
         """A slot with everything that does not vary within a command filled in."""
         settings = self.settings
@@ -74,7 +74,7 @@ class Setup:
             gamma=scale(r, self.recipe.scaling),
             alpha1=alpha1,
             alpha2=alpha2,
-            head_lr=self.recipe.head_lr if head_lr is None else head_lr,
+            head_lr=self.recipe.head_lr,
             steps=settings.steps if steps is None else steps,
             batch=settings.batch,
             eval_every=settings.eval_every,

@@ -23,9 +23,7 @@ class Recipe:
         alpha1: Rate of the prompt over the embedding RMS, for texts that come in pairs.
         alpha1_single: The same for single texts.
         alpha2: Rate of A and B, absolute.
-        head_lr: Rate of an encoder's fresh head.
-        known_head_lr: Rate of one that came with a source and knows all the target's classes. With k = 16 a rate for a
-            fresh head unlearns what it knows.
+        head_lr: Rate of an encoder's head.
         m: Prompt rows.
         r: Rank; None to derive it from the budget of a plain prompt of 100 rows.
         scaling: How γ follows from r.
@@ -35,18 +33,13 @@ class Recipe:
     alpha1_single: float
     alpha2: float
     head_lr: float
-    known_head_lr: float
     m: int
     r: int | None
     scaling: Scaling
 
 
-PUBLISHED = Recipe(
-    alpha1=0.055, alpha1_single=0.055, alpha2=5e-4, head_lr=0.0, known_head_lr=0.0, m=40, r=None, scaling="released"
-)
-ENCODER = Recipe(
-    alpha1=0.9, alpha1_single=0.54, alpha2=1e-3, head_lr=2e-3, known_head_lr=2e-4, m=20, r=16, scaling="paper"
-)
+PUBLISHED = Recipe(alpha1=0.055, alpha1_single=0.055, alpha2=5e-4, head_lr=0.0, m=40, r=None, scaling="released")
+ENCODER = Recipe(alpha1=0.9, alpha1_single=0.54, alpha2=1e-3, head_lr=2e-3, m=20, r=16, scaling="paper")
 
 RECIPES: dict[FamilyName, Recipe] = {"encoder": ENCODER, "encoder-decoder": PUBLISHED, "decoder": PUBLISHED}
 

@@ -221,7 +221,6 @@ class FewshotPlanner(RecordedPlanner):
 
     def _specs(self, config: int, choice: Choice, *, zero_shot: bool = False) -> list[SlotSpec]:
         seeds = range(self.settings.seed, self.settings.seed + len(self.draws))
-        source = self.sources.get(choice.start)
         return [
             self.setup.spec(
                 key=f"{config}/{seed}",
@@ -235,7 +234,6 @@ class FewshotPlanner(RecordedPlanner):
                 alpha2=choice.alpha2,
                 seed=seed,
                 steps=0 if zero_shot else None,
-                head_lr=self.setup.recipe.known_head_lr if source and source.zero_shot else None,
             )
             for seed in seeds
         ]
