@@ -247,7 +247,6 @@ class FewshotPlanner(RecordedPlanner):
             **{key: getattr(choice, key) for key in ("m", "r", "s", "gamma", "batch", "steps", "start")},
             "alpha1": None if zero_shot else choice.alpha1,
             "alpha2": None if zero_shot else choice.alpha2,
-            "head_lr": None if zero_shot else choice.head_lr,
             "k": 0 if zero_shot else len(data.train),
             "seed": self.settings.seed,
             "seeds": len(specs),

@@ -29,9 +29,10 @@ COMMANDS = [
     ["prompts"],
     ["prompts", "list"],
     ["prompts", "show"],
+    *(["prompts", name] for name in ("find", "similar", "promote", "rename", "delete", "gc", "verify", "push", "pull")),
+    *(["prompts", name] for name in ("import", "export")),
     ["tasks"],
-    ["tasks", "list"],
-    ["tasks", "show"],
+    *(["tasks", name] for name in ("list", "show", "new", "check")),
 ]
 MAIN = "from orchestrator.cli import main; main()"
 
