@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+from typer.testing import CliRunner
 
+from orchestrator.cli import app
 from orchestrator.commands.exchange import export_prompt, import_prompt
 from orchestrator.errors import UsageError
 from pipelines.errors import PipelineError
 from pipelines.folders import read_adapter
 from prompts_store import PromptStore
 from tests.orchestrator.helpers import console
+from tests.pipelines.conftest import shared
 from tests.pipelines.test_folders import released
 from tests.pipelines.tiny import build_model, build_tokenizer
+
+__all__ = ["shared"]
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +83,23 @@ def test_what_is_not_said(store: PromptStore, backbone: str, tmp_path: Path) -> 
         import_prompt(folder, None, "minilm", False, console()[0])
     assert not store.list()
     assert not store.client.search_experiments(filter_string="name = 'import'")
+
+
+def test_the_released_artifacts_import(store: PromptStore, shared: Path, tmp_path: Path) -> None:
+    """The three of the DePT release, by the command line, on a T5 of their width with T5's own vocabulary."""
+    released_folder, tokenizer = shared / "reference" / "dept-t5-base", shared / "models" / "t5-tokenizer"
+    if not released_folder.is_dir() or not tokenizer.is_dir():
+        pytest.skip(f"{released_folder} or {tokenizer} is absent")
+    sizes = {"d_model": 768, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}
+    T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0)).save_pretrained(tmp_path / "t5")
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(tmp_path / "t5")
+    runner, backbone = CliRunner(), ["--backbone", str(tmp_path / "t5")]
+    for task, sizes_found in (("cola", (80, 15)), ("sst2", (60, 30))):
+        done = runner.invoke(app, ["prompts", "import", str(released_folder / task), *backbone])
+        assert done.exit_code == 0, done.output
+        card = store.get(task).card
+        assert (card.m, card.r, card.s, card.d, card.method) == (*sizes_found, 256, 768, "dept")
+    alone = ["prompts", "import", str(released_folder / "superglue-wic"), *backbone]
+    assert "holds the prompt alone" in str(runner.invoke(app, alone).exception)
+    assert runner.invoke(app, [*alone, "--prompt-only"]).exit_code == 0
+    assert [p.ref for p in store.list()] == ["dept-t5-cola/1", "dept-t5-sst2/1", "prompt_tuning-t5-wic/1"]
