@@ -64,13 +64,10 @@ def original_name(name: str) -> str:
             f"The name {name!r} was cut to {MAX_NAME} characters: read the original from the version's tags."
         )
     data = re.sub(rb"~([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), name.replace("--", "/").encode())
-    try:
-        text = data.decode()
-        if clean_name(text) == name:
-            return text
-    except UnicodeDecodeError:
-        pass
-    raise StoreError(f"The name {name!r} is not a cleaned name.")
+    text = data.decode(errors="replace")
+    if clean_name(text) != name:
+        raise StoreError(f"The name {name!r} is not a cleaned name.")
+    return text
 
 
 def model_name(method: str, backbone: str, task: str) -> str:
