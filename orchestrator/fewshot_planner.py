@@ -1,0 +1,243 @@
+"""What `orchestrator fewshot` trains: generations of a search, then the configurations that are tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.cards import store_slot
+from orchestrator.cluster import Workers
+from orchestrator.comparison import DEPT, ZERO_SHOT, Row
+from orchestrator.live import Live
+from orchestrator.outcomes import Outcome
+from orchestrator.planning import RecordedPlanner
+from orchestrator.prepare import Prepared
+from orchestrator.reading import FEWSHOT
+from orchestrator.recorder import BY_SEED, KIND, ROLE, Recorder
+from orchestrator.search import Choice, Search, Start
+from orchestrator.settings import SCRATCH, FewshotSettings
+from orchestrator.setup import Setup
+from orchestrator.space import search_space
+from orchestrator.starts import Source
+from orchestrator.worker import PackPlan
+from pipelines.slot import SlotSpec
+from prompts_store import StoredPrompt
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A configuration that is retrained and tested.
+
+    Attributes:
+        choice: Its settings.
+        method: ``dept``, or ``zero-shot`` for a source as it is.
+        searched: The search's configuration it comes from; None for the published settings.
+    """
+
+    choice: Choice
+    method: str
+    searched: int | None
+
+
+class FewshotPlanner(RecordedPlanner):
+    """Generations of the search, then one of finalists: the best from scratch, the best from a source, zero-shot."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        settings: FewshotSettings,
+        draws: Sequence[Prepared],
+        sources: Sequence[Source],
+        workers: Workers,
+        recorder: Recorder,
+        live: Live,
+    ) -> None:
+        super().__init__(recorder, live)
+        self.setup = setup
+        self.settings = settings
+        self.draws = draws
+        self.sources = {source.stored.ref: source for source in sources}
+        self.workers = workers
+        self.rows: list[Row] = []
+        self._task = draws[0].task
+        self._space = search_space(setup, draws[0].data.segments, settings.start, sources)
+        self._search = Search(self._space, settings.seed)
+        self._choices: dict[int, Choice] = {}
+        self._generation: list[int] = []
+        self._finalists: dict[int, Finalist] = {}
+
+    def next_generation(self) -> Sequence[PackPlan]:
+        """Tell the search how the last generation went, and ask for the next."""
+        self._search.tell([self.outcomes[config] for config in self._generation])
+        first = len(self._choices)
+        number = min(self.workers.count * self.settings.configs_per_pack, self.settings.trials - first)
+        self._generation = list(range(first, first + number))
+        if self._generation:
+            return self._share_out([self._ask(config) for config in self._generation])
+        return [] if self._finalists else self._finals()
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Close a configuration's run, with its test scores if it was a finalist."""
+        config = outcome.config
+        best = {"best_dev_score": outcome.dev_score, "best_objective": outcome.objective}
+        self.recorder.summarise(config, best)
+        if finalist := self._finalists.get(config):
+            self._test(outcome, finalist)
+        else:
+            leader = self._leader(self._choices)
+            self.live.tell(
+                f"best so far {self._name(self._choices[leader])}, dev {self.outcomes[leader].dev_score:.1%}"
+            )
+        self.recorder.finish(config, outcome.state)
+
+    def store_winner(self) -> StoredPrompt:
+        """Store the finalist that was best on dev: the seed of it that was best on dev."""
+        trained = {c: f.choice for c, f in self._finalists.items() if f.method == DEPT and self._finished(c)}
+        config = self._leader(trained)
+        report = max(self.outcomes[config].reports, key=lambda r: r.best.objective if r.best else 0.0)
+        draw = self.draws[report.spec.seed - self.settings.seed]
+        source = self.sources.get(report.spec.start)
+        stored = store_slot(
+            self.setup,
+            report,
+            draw,
+            run_id=self.recorder.run_id(config),
+            k=len(draw.data.train),
+            start=source.artifact.card if source else None,
+        )
+        self.recorder.tag(config, "prompt", stored.ref)
+        self.recorder.tag(None, "winner", stored.ref)
+        return stored
+
+    def _ask(self, config: int) -> list[SlotSpec]:
+        choice = self._choices[config] = self._search.ask(config)
+        specs = self._specs(config, choice)
+        self._open(config, f"trial {config}: {self._name(choice)}", specs, DEPT, "trial")
+        return specs
+
+    def _finals(self) -> list[PackPlan]:
+        by_kind = {
+            kind: {c: choice for c, choice in self._choices.items() if (choice.start == SCRATCH) is kind}
+            for kind in (True, False)
+        }
+        finalists = []
+        for kind, choices in by_kind.items():
+            tried = {c: choice for c, choice in choices.items() if self._judged(c)}
+            if tried:
+                leader = self._leader(tried)
+                finalists.append(Finalist(tried[leader], DEPT, leader))
+            elif kind and not choices:  # the search was told to start elsewhere: the published settings stand in
+                usual = self._space.usual(Start(SCRATCH, self.setup.shape.m, self.setup.shape.r))
+                finalists.append(Finalist(usual, DEPT, None))
+        for ref, source in self.sources.items():
+            if source.zero_shot:
+                size = source.stored
+                finalists.append(Finalist(Choice(ref, size.m, size.r, 1.0, 1.0), ZERO_SHOT, None))
+        packs = []
+        for config, finalist in enumerate(finalists, start=len(self._choices)):
+            self._finalists[config] = finalist
+            specs = self._specs(config, finalist.choice, zero_shot=finalist.method == ZERO_SHOT)
+            name = f"{finalist.method}: {self._name(finalist.choice)}"
+            self._open(config, name, specs, finalist.method, "final", finalist.searched)
+            packs.append(specs)
+        return self._share_out(packs, keep=True)
+
+    def _share_out(self, configs: Sequence[Sequence[SlotSpec]], *, keep: bool = False) -> list[PackPlan]:
+        shares = [configs[i :: self.workers.count] for i in range(self.workers.count)]
+        return [PackPlan(tuple(spec for config in share for spec in config), keep) for share in shares if share]
+
+    def _specs(self, config: int, choice: Choice, *, zero_shot: bool = False) -> list[SlotSpec]:
+        seeds = range(self.settings.seed, self.settings.seed + len(self.draws))
+        return [
+            self.setup.spec(
+                key=f"{config}/{seed}",
+                config=config,
+                task=self._task.name,
+                data=str(seed),
+                start=choice.start,
+                m=choice.m,
+                r=choice.r,
+                alpha1=choice.alpha1,
+                alpha2=choice.alpha2,
+                seed=seed,
+                steps=0 if zero_shot else None,
+            )
+            for seed in seeds
+        ]
+
+    def _open(
+        self, config: int, name: str, specs: Sequence[SlotSpec], method: str, role: str, searched: int | None = None
+    ) -> None:
+        choice, data = specs[0], self.draws[0].data
+        zero_shot = method == ZERO_SHOT
+        params = {
+            **{key: getattr(choice, key) for key in ("m", "r", "s", "gamma", "batch", "steps", "start")},
+            "alpha1": None if zero_shot else choice.alpha1,
+            "alpha2": None if zero_shot else choice.alpha2,
+            "k": 0 if zero_shot else len(data.train),
+            "seed": self.settings.seed,
+            "seeds": len(specs),
+            "dev_rows": len(data.dev),
+            "test_rows": len(data.test) if data.test else 0,
+            "metric": data.metric,
+            "method": method,
+            "start_task": self._start_task(choice.start),
+        }
+        tags = {
+            KIND: FEWSHOT,
+            ROLE: role,
+            "task": self._task.name,
+            "backbone": self.setup.info.name,
+            "data_digest": " ".join(draw.digest for draw in self.draws),
+        }
+        if source := self.sources.get(choice.start):
+            tags |= {"start_version": source.stored.ref, "start_run": source.stored.run_id or ""}
+            tags["label_map"] = ", ".join(
+                f"{self._task.labels[t]} from {source.artifact.card.labels[s]}" for t, s in source.labels.pairs.items()
+            )
+        if searched is not None:
+            tags["searched_as"] = f"trial {searched}"
+        self.launch(config, name, specs, params, tags)
+
+    def _test(self, outcome: Outcome, finalist: Finalist) -> None:
+        scores = outcome.test_scores
+        if finalist.method == ZERO_SHOT:  # nothing was trained: one number, though every draw has its own dev rows
+            scores = {self.settings.seed: scores[self.settings.seed]}
+        row = Row(
+            target=self._task.name,
+            backbone=self.setup.info.name,
+            k=0 if finalist.method == ZERO_SHOT else len(self.draws[0].data.train),
+            start=self._start_task(finalist.choice.start),
+            method=finalist.method,
+            metric=self.draws[0].data.metric,
+            scores=scores,
+            dev=outcome.dev_score,
+            run_id=self.recorder.run_id(outcome.config),
+        )
+        self.rows.append(row)
+        if finalist.method == DEPT and all(report.best_step == 0 for report in outcome.reports):
+            self.live.say(f"note: {self._name(finalist.choice)}, no step did better on dev than the start itself")
+        summary = row.statistics
+        values = {"test_score": summary.mean, "test_std": summary.std}
+        if summary.interval:
+            values |= {"test_ci_low": summary.interval[0], "test_ci_high": summary.interval[1]}
+        self.recorder.summarise(outcome.config, values, {BY_SEED: row.scores})
+
+    def _judged(self, config: int) -> bool:
+        outcome = self.outcomes[config]
+        return outcome.state in ("finished", "pruned")
+
+    def _finished(self, config: int) -> bool:
+        return self.outcomes[config].state == "finished"
+
+    def _leader(self, configs: Sequence[int] | dict[int, Choice]) -> int:
+        """The best by dev, of those that went all the way if any did."""
+        judged = [config for config in configs if self._judged(config)]
+        finished = [config for config in judged if self._finished(config)]
+        return max(finished or judged, key=lambda config: (self.outcomes[config].objective, -config))
+
+    def _start_task(self, ref: str) -> str:
+        return self.sources[ref].stored.task if ref in self.sources else SCRATCH
+
+    def _name(self, choice: Choice) -> str:
+        return SCRATCH if choice.start == SCRATCH else f"from {self._start_task(choice.start)}"

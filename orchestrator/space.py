@@ -1,0 +1,39 @@
+"""The space that a few-shot command searches, from what the user fixed, the backbone and the stored sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.search import Budget, Range, Space, Start
+from orchestrator.settings import AUTO, SCRATCH
+from orchestrator.setup import Setup
+from orchestrator.starts import Source
+
+
+def search_space(setup: Setup, segments: int, start: str, sources: Sequence[Source]) -> Space:
+    """What is searched over: all that the user did not fix."""
+    settings, shape = setup.settings, setup.shape
+    starts = [Start(s.stored.ref, s.stored.m, s.stored.r) for s in sources]
+    if start in (AUTO, SCRATCH) or not starts:
+        starts.insert(0, Start(SCRATCH, shape.m, shape.r))
+    ms = [s.m for s in starts]
+    limit = setup.info.architecture.position_limit
+    longest = 2 * max(ms) if limit is None else min(2 * max(ms), limit - shape.s)
+    m = Range(max(1, min(ms) // 4), shape.m, longest) if settings.m is None else Range.fixed(settings.m)
+    r: Range | Budget
+    if settings.budget is not None:
+        r = Budget(settings.budget, shape.s, setup.info.d)
+        m = Range(m.low, m.clip(shape.m), min(m.high, settings.budget))
+    elif settings.r is not None:
+        r = Range.fixed(settings.r)
+    else:
+        rs = [s.r for s in starts]
+        r = Range(max(1, min(rs) // 4), shape.r, 2 * max(rs))
+    alpha1, alpha2 = setup.alpha1(segments), setup.alpha2
+    return Space(
+        starts=tuple(starts),
+        m=m,
+        r=r,
+        alpha1=Range.around(alpha1, 50, 3) if settings.alpha1 is None else Range.fixed(alpha1),
+        alpha2=Range.around(alpha2, 50, 3) if settings.alpha2 is None else Range.fixed(alpha2),
+    )
