@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,13 +10,17 @@ from typing import Annotated, Literal
 import typer
 
 from orchestrator import cli_prompts, cli_tasks
+from orchestrator.cli_logs import add_log_options
 from orchestrator.console import make_console
+from orchestrator.logs import set_up_logs
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,  # plain help: importing rich would double the time it takes
+    epilog="Exit codes: 0 done, 1 failed while running, 2 what was asked for cannot be done, 130 interrupted. Results "
+    "go to standard output, logs and progress to standard error; ORCHESTRATOR_LOG sets the level of the logs.",
 )
 
 app.add_typer(cli_prompts.app, name="prompts")
@@ -167,17 +172,35 @@ def main() -> None:
     from orchestrator.errors import BAD_INPUT, EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, RunFailedError
 
     try:
-        app()
+        set_up_logs()
+        command = typer.main.get_command(app)
+        add_log_options(command)
+        command()
     except BAD_INPUT as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-    except RunFailedError as error:
-        _fail(str(error), EXIT_FAILED)
+        _fail(error, EXIT_BAD_INPUT)
+    except (RunFailedError, OSError) as error:  # a full disk, a file that is gone
+        _fail(error, EXIT_FAILED)
     except SystemExit as end:  # typer turns Ctrl-C into it
         if end.code != EXIT_INTERRUPTED:
             raise
         _fail("interrupted; runs that were under way are closed as KILLED", EXIT_INTERRUPTED)
+    except Exception as error:
+        _show_traceback(error)
+        _fail(f"this is a fault in orchestrator itself ({type(error).__name__}): please report it", EXIT_FAILED)
 
 
-def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(message: object, code: int) -> None:
+    from prompts_store.secrets import without_secrets
+
+    if isinstance(message, Exception) and logging.getLogger("orchestrator").isEnabledFor(logging.DEBUG):
+        _show_traceback(message)
+    print(f"error: {without_secrets(str(message))}", file=sys.stderr)
     sys.exit(code)
+
+
+def _show_traceback(error: Exception) -> None:
+    import traceback
+
+    from prompts_store.secrets import without_secrets
+
+    print(without_secrets("".join(traceback.format_exception(error))), file=sys.stderr, end="")

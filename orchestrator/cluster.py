@@ -13,6 +13,8 @@ from orchestrator.interrupts import ended_by_signals
 
 OBJECT_STORE_BYTES = 256 * 1024**2
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -47,6 +49,7 @@ def connect(address: str | None, workers: int | None) -> Iterator[Workers]:
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its panel appears even when Tune is told to be silent
     import ray
 
+    log.debug("starting Ray on this machine" if address is None else f"connecting to Ray at {address}")
     try:
         if address is None:
             ray.init(
@@ -65,7 +68,9 @@ def connect(address: str | None, workers: int | None) -> Iterator[Workers]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is told and recorded by us, with its reason
     try:
         with ended_by_signals():
-            yield _share(ray.cluster_resources(), workers)
+            share = _share(ray.cluster_resources(), workers)
+            log.debug("Ray has %s: %s", ray.cluster_resources(), share)
+            yield share
     finally:
         ray.shutdown()
 

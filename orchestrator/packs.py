@@ -7,6 +7,7 @@ the configuration at fault stands alone: a crash costs only the configuration th
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections import Counter, deque
@@ -23,6 +24,8 @@ from pipelines.run import Report
 
 ATTEMPTS = 2
 
+log = logging.getLogger(__name__)
+
 
 class Planner(Protocol):
     """Decides what is trained; knows nothing of Ray."""
@@ -36,8 +39,10 @@ class Planner(Protocol):
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """A pack of one configuration crashed for good."""
 
-    def on_progress(self, steps: int) -> None:
-        """So many optimiser steps were done since the last call (fewer than none when a pack starts again)."""
+    def on_progress(self, steps: int, skipped: int = 0) -> None:
+        """So many optimiser steps were done since the last call (fewer than none when a pack starts again), and so many
+        need not be done any more.
+        """
 
 
 def run_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None:
@@ -82,6 +87,7 @@ class _Dispatcher:
         if not self.waiting:
             return None
         self.running[trial] = plan = self.waiting.popleft()
+        log.debug("pack %s: configurations %s, %d slots", trial, plan.configs, len(plan.specs))
         self.steps[trial] = 0
         return plan
 
@@ -96,8 +102,9 @@ class _Dispatcher:
     def on_complete(self, trial: str) -> None:
         if crash := self.crashes.pop(trial, None):
             self.on_crash(trial, crash)
-        else:  # what early stopping and halving saved counts as done
-            self._moved(trial, self.running.pop(trial).steps)
+        else:
+            saved = self.running.pop(trial).steps - self.steps[trial]  # by early stopping and halving
+            self.planner.on_progress(0, skipped=saved)
 
     def on_crash(self, trial: str, crash: Crash) -> None:
         plan = self.running.pop(trial)
@@ -105,8 +112,9 @@ class _Dispatcher:
         self.failures.update(plan.configs)
         if len(plan.configs) == 1 and self.failures[plan.configs[0]] >= ATTEMPTS:
             self.planner.on_failure(plan, crash)
-            self.planner.on_progress(plan.steps)
+            self.planner.on_progress(0, skipped=plan.steps)
         else:
+            log.warning("a pack of %d configurations crashed and runs again: %s", len(plan.configs), crash.reason)
             self.waiting.extend(plan.split())
 
     def _moved(self, trial: str, steps: int) -> None:

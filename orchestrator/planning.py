@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from rich.markup import escape
+
 from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, Outcomes
 from orchestrator.recorder import Recorder
@@ -39,16 +41,19 @@ class RecordedPlanner(ABC):
         """Open the run of a configuration that is about to be trained."""
         self._names[config] = name
         self.outcomes.expect(config, len(specs))
-        self.live.expect(sum(spec.steps for spec in specs))
+        self.live.launched(config, name, specs[0].steps, len(specs))
         self.recorder.start(config, name, params, tags)
 
     def on_reports(self, reports: Sequence[Report]) -> None:
         """Log an evaluation and close the configurations that ended with it."""
         for outcome in self.outcomes.update(reports):
             self.recorder.metrics(outcome.config, outcome.step, _metrics(outcome))
+            if any(report.best for report in outcome.latest.values()):
+                self.live.evaluated(outcome.config, outcome.step, outcome.dev_score)
             if outcome.state == "failed":
                 self._fail(outcome.config, "the loss or its gradient became infinite or NaN: lower the learning rates")
             elif outcome.state != "training":
+                self.live.finished(outcome.config, outcome.state)
                 self.on_end(outcome)
 
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
@@ -58,9 +63,9 @@ class RecordedPlanner(ABC):
         self.recorder.attach(config, "traceback.txt", crash.traceback)
         self._fail(config, crash.reason)
 
-    def on_progress(self, steps: int) -> None:
+    def on_progress(self, steps: int, skipped: int = 0) -> None:
         """Move the bar."""
-        self.live.advance(steps)
+        self.live.advance(steps, skipped)
 
     def name(self, config: int) -> str:
         """What a configuration is called."""
@@ -69,7 +74,8 @@ class RecordedPlanner(ABC):
     def _fail(self, config: int, reason: str) -> None:
         if self.name(config) not in self.failures:
             self.failures[self.name(config)] = reason
-            self.live.say(f"[red]{self.name(config)} failed[/red]: {reason}")
+            self.live.finished(config, "failed")
+            self.live.say(f"[red]{escape(self.name(config))} failed[/red]: {escape(reason)}")
             self.recorder.finish(config, "failed", reason)
 
 

@@ -16,6 +16,7 @@ from mlflow.entities import Metric, Param, RunTag
 from orchestrator import __version__
 from orchestrator.interrupts import uninterrupted
 from prompts_store import PromptStore
+from prompts_store.secrets import without_secrets
 
 KIND, STATE, REASON, ROLE = "orchestrator.kind", "orchestrator.state", "orchestrator.reason", "orchestrator.role"
 BY_SEED = "test_score_by_seed"
@@ -91,11 +92,11 @@ class Recorder:
 
     def tag(self, config: int | None, key: str, value: object) -> None:
         """Tag a configuration's run (None: the parent)."""
-        self.client.set_tag(self.parent if config is None else self._runs[config], key, str(value))
+        self.client.set_tag(self.parent if config is None else self._runs[config], key, _kept(value))
 
     def attach(self, config: int, name: str, text: str) -> None:
         """Keep a text with a configuration's run."""
-        self.client.log_text(self._runs[config], text, name)
+        self.client.log_text(self._runs[config], _kept(text), name)
 
     def finish(self, config: int, state: str, reason: str | None = None) -> None:
         """Close a configuration's run: ``finished``, ``pruned``, ``failed`` or ``killed``."""
@@ -104,18 +105,23 @@ class Recorder:
 
     def _create(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> str:
         run = self.client.create_run(
-            self.experiment_id, run_name=name, tags={key: str(value) for key, value in tags.items()}
+            self.experiment_id, run_name=name, tags={key: _kept(value) for key, value in tags.items()}
         )
         run_id: str = run.info.run_id
-        given = [Param(key, str(value)) for key, value in params.items() if value is not None]
+        given = [Param(key, _kept(value)) for key, value in params.items() if value is not None]
         self.client.log_batch(run_id, params=given)
         return run_id
 
     def _close(self, run_id: str, state: str, reason: str | None) -> None:
-        tags = [RunTag(STATE, state), *([RunTag(REASON, reason[:4000])] if reason else [])]
+        tags = [RunTag(STATE, state), *([RunTag(REASON, _kept(reason)[:4000])] if reason else [])]
         self.client.log_batch(run_id, tags=tags)
         self.client.set_terminated(run_id, status=_STATUS[state])
 
     def _log(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
         now = int(time.time() * 1000)
         self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value, step in points])
+
+
+def _kept(value: object) -> str:
+    """What is written to MLflow, where others read it."""
+    return without_secrets(str(value))

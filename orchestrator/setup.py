@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape
 from pipelines.slot import SlotSpec
 from prompts_store import PromptStore
 from tasks import CLASS_FORMS, FORMS, WORDED_FORMS, DataSource, Task, open_data
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ def set_up(settings: Settings, tasks: Sequence[str], console: Console) -> Setup:
         TaskError, PipelineError, StoreError: What the user gave does not fit; nothing has been written.
     """
     source = open_data(settings.data, tasks, skip_bad=settings.skip_bad_rows)
+    log.debug("rows of %s: %s", ", ".join(tasks), source.description)
     info = describe_backbone(settings.backbone)
+    log.debug(
+        "backbone %s: %s, d=%d, fingerprint %s, in %s", info.name, info.family, info.d, info.fingerprint, info.folder
+    )
     for name in tasks:
         _check_form(source.task(name), info)
     shape = choose_shape(info, s=settings.max_length, m=settings.m, r=settings.r, budget=settings.budget)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from prompts_store.errors import StoreError
 from prompts_store.lineage import ORIGINS, ancestors, parent
+from prompts_store.secrets import without_secrets
 from prompts_store.store import PromptStore
-from prompts_store.tracking import without_secrets
 from prompts_store.versions import StoredPrompt
 
 

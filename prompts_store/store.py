@@ -1,5 +1,6 @@
 """Learned prompts in MLflow's registry: a registered model per method, backbone and task, a version per artifact."""
 
+import logging
 import re
 import tempfile
 from difflib import get_close_matches
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # it imports torch, which whoever only looks for prompts does
 
 Prompts = list[StoredPrompt]
 Versions = list[int]
+
+log = logging.getLogger(__name__)
 
 
 class PromptStore:
@@ -86,12 +89,14 @@ class PromptStore:
                 run_id = run_id or brought_run(self.client, self.tracking_uri, card, digest)
                 artifact = Artifact(card.model_copy(update={"run_id": run_id}), artifact.tensors)
                 card = save_artifact(artifact, folder)
+                log.debug("storing a version of %s, tensors %s", name, digest)
                 model, card_digest = upload(self.client, self.tracking_uri, folder, card, name)
                 mine = self.registry.register(name, card, card_digest, model)
                 version = self._same(name, digest, learned_by or run_id)[0]
                 if version != mine:  # another process stored the same meanwhile
                     self.client.delete_model_version(name, str(mine))
                     remove(self.client, self.tracking_uri, model.model_id)
+            log.debug("%s/%s %s", name, version, "was there already" if there else "is stored")
             if aliases == "auto":
                 self.registry.move_best(name)
             return next(p for p in self.registry.search(name=name) if p.version == version)

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from prompts_store.errors import StoreError
 from prompts_store.names import clean_name
+from prompts_store.secrets import without_secrets
 
 SERVER_SECONDS = 5.0
 """How long a server may take to answer before it counts as unreachable."""
@@ -44,8 +45,8 @@ def resolve_tracking_uri(uri: str) -> str:
         if uri == "databricks" or uri.startswith("databricks:"):
             return uri
         raise StoreError(
-            f"The MLflow store {uri!r} is a folder, which MLflow no longer writes: use sqlite:///PATH/mlflow.db, "
-            "or the http:// address of a server."
+            f"The MLflow store {without_secrets(uri)!r} is a folder, which MLflow no longer writes: use "
+            "sqlite:///PATH/mlflow.db, or the http:// address of a server."
         )
     return uri
 
@@ -68,12 +69,6 @@ def artifact_root(uri: str) -> Path | None:
     """The folder of an SQLite store's artifacts, `mlartifacts` beside its file; None where a server decides."""
     path = database_path(uri)
     return None if path is None else path.parent / "mlartifacts"
-
-
-def without_secrets(uri: str) -> str:
-    """`uri` without a user name and password, for messages."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 def prepare_store(uri: str | None = None) -> str:
@@ -135,7 +130,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise StoreError(f"The MLflow store {without_secrets(uri)} refused: {reason}") from error
+        raise StoreError(without_secrets(f"The MLflow store {uri} refused: {reason}")) from error
 
 
 def ensure_experiment(client: Any, uri: str, name: str) -> str:
@@ -202,6 +197,6 @@ def _check_server(uri: str) -> None:
         return  # something answers; what it refuses shows at the first call
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"No MLflow server answers at {shown} ({error}): start it, or unset MLFLOW_TRACKING_URI to keep the store "
-            "in mlflow.db in the working directory."
+            f"No MLflow server answers at {shown} ({without_secrets(str(error))}): start it, or unset "
+            "MLFLOW_TRACKING_URI to keep the store in mlflow.db in the working directory."
         ) from error

@@ -153,7 +153,8 @@ def check_hub() -> Finding:
 def check_store() -> Finding:
     """Where prompts and runs are kept, whether they can be written, and how many there are."""
     from prompts_store import PromptStore, StoreError
-    from prompts_store.tracking import database_path, default_tracking_uri, without_secrets
+    from prompts_store.secrets import without_secrets
+    from prompts_store.tracking import database_path, default_tracking_uri
 
     advice = "set MLFLOW_TRACKING_URI to sqlite:///PATH/mlflow.db or an http:// server, or unset it"
     try:

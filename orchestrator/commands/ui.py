@@ -22,7 +22,7 @@ from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.interrupts import ended_by_signals
 from orchestrator.reading import existing_store, experiments, right_page, store_place
 from prompts_store import PromptStore, artifact_root
-from prompts_store.tracking import without_secrets
+from prompts_store.secrets import without_secrets
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0

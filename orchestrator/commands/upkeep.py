@@ -13,7 +13,8 @@ from prompts_store.changes import deletable, delete, promote, promote_by_score, 
 from prompts_store.checking import Checked, verify
 from prompts_store.cleaning import Rubbish, collect
 from prompts_store.copying import Copied, copy_prompt
-from prompts_store.tracking import database_path, without_secrets
+from prompts_store.secrets import without_secrets
+from prompts_store.tracking import database_path
 from prompts_store.versions import BEST
 
 

@@ -86,8 +86,8 @@ class Log:
         (config,) = plan.configs
         self.failed[config] = crash
 
-    def on_progress(self, steps: int) -> None:
-        self.steps += steps
+    def on_progress(self, steps: int, skipped: int = 0) -> None:
+        self.steps += steps + skipped
 
 
 @pytest.fixture(scope="module")

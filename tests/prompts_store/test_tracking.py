@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from prompts_store import PromptStore, StoreError, artifact_root, default_tracking_uri, prepare_store
-from prompts_store.tracking import resolve_tracking_uri, without_secrets
+from prompts_store.secrets import without_secrets
+from prompts_store.tracking import resolve_tracking_uri
 from tests.prompts_store.conftest import make_artifact
 
 
