@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tasks._rows import Example
+
+BANKS = Path(__file__).parent / "banks"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,21 @@ class Subject:
     pronoun: str
     wordings: tuple[str, ...]
     general: tuple[str, ...]
+
+
+def read_bank(kind: str, side: str) -> str:
+    """Return the text of a bank; the formats stand in ``banks/README.md``.
+
+    Args:
+        kind: ``actions``, ``people``, ``subjects`` or ``questions``.
+        side: a split; or ``discourse``, which the training rows of sample.cb are made of.
+    """
+    return (BANKS / f"{kind}_{side}.txt").read_text(encoding="utf-8")
+
+
+def frames(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the sentence frames of each kind; ``/`` parts them, and lines are broken anywhere."""
+    return {key: split(" ".join(text.split())) for key, text in texts.items()}
 
 
 def split(text: str, mark: str = "/") -> tuple[str, ...]:

@@ -10,25 +10,25 @@ import functools
 import random
 
 from tasks._rows import Example
-from tasks.sample import _actions, _frames, _people, _subjects
-from tasks.sample._bank import actions, aspects, fill, sentence, split, subjects
+from tasks.sample import _frames
+from tasks.sample._bank import actions, aspects, fill, frames, read_bank, sentence, subjects
 from tasks.sample.mnli import Language, dressed
 
 ENTAILMENT, CONTRADICTION, NEUTRAL = 0, 1, 2
 
 
 @functools.cache
-def language(training: bool) -> Language:
-    """Return the wording of training rows, or of validation and test rows."""
-    mnli = _frames.MNLI_TRAIN if training else _frames.MNLI_HELD
-    texts = (_frames.CB_TRAIN if training else _frames.CB_HELD) | {key: mnli[key] for key in ("denials", "narrow")}
-    frames = {key: split(" ".join(text.split())) for key, text in texts.items()}
+def language(split_name: str) -> Language:
+    """Return the wording of a split; its training rows tell of other things than those of sample.mnli."""
+    mnli = _frames.MNLI[split_name]
+    texts = frames(_frames.CB[split_name] | {key: mnli[key] for key in ("denials", "narrow")})
+    facts = "discourse" if split_name == "train" else split_name
     return Language(
-        done=actions(_actions.DISCOURSE if training else _actions.HELD, frames["denials"], frames["narrow"]),
-        told=aspects(_people.DISCOURSE if training else _people.HELD),
-        people=subjects(_subjects.TRAIN if training else _subjects.HELD),
-        bystanders=split(_subjects.BYSTANDERS_TRAIN if training else _subjects.BYSTANDERS_HELD),
-        frames=frames,
+        done=actions(read_bank("actions", facts), texts["denials"], texts["narrow"]),
+        told=aspects(read_bank("people", facts)),
+        people=subjects(read_bank("subjects", split_name)),
+        bystanders=_frames.BYSTANDERS[split_name],
+        frames=texts,
     )
 
 
@@ -61,5 +61,5 @@ def make_row(rng: random.Random, label: int, words: Language) -> tuple[str, str]
 
 def generate(split_name: str, size: int) -> tuple[Example, ...]:
     """Return the rows of a split."""
-    words = language(split_name == "train")
+    words = language(split_name)
     return fill(size, 3, f"cb:{split_name}", lambda rng, label: make_row(rng, label, words))

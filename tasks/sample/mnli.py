@@ -13,8 +13,8 @@ import random
 from dataclasses import dataclass
 
 from tasks._rows import Example
-from tasks.sample import _actions, _frames, _people, _subjects
-from tasks.sample._bank import Aspect, Subject, actions, aspects, fill, sentence, split, subjects
+from tasks.sample import _frames
+from tasks.sample._bank import Aspect, Subject, actions, aspects, fill, frames, read_bank, sentence, split, subjects
 
 ENTAILMENT, NEUTRAL, CONTRADICTION = 0, 1, 2
 KINDS = {"one": 64, "two": 14, "detail": 10, "open": 8, "false": 4}
@@ -23,7 +23,7 @@ KINDS = {"one": 64, "two": 14, "detail": 10, "open": 8, "false": 4}
 
 @dataclass(frozen=True)
 class Language:
-    """The wording of one side of a task: what training rows are made of, or what the others are."""
+    """The wording of one split of a task."""
 
     done: tuple[Aspect, ...]
     told: tuple[Aspect, ...]
@@ -40,18 +40,15 @@ class Language:
 
 
 @functools.cache
-def language(training: bool) -> Language:
-    """Return the wording of training rows, or of validation and test rows."""
-    frames = {
-        key: split(" ".join(text.split()))
-        for key, text in (_frames.MNLI_TRAIN if training else _frames.MNLI_HELD).items()
-    }
+def language(split_name: str) -> Language:
+    """Return the wording of a split."""
+    texts = frames(_frames.MNLI[split_name])
     return Language(
-        done=actions(_actions.TRAIN if training else _actions.HELD, frames["denials"], frames["narrow"]),
-        told=aspects(_people.TRAIN if training else _people.HELD),
-        people=subjects(_subjects.TRAIN if training else _subjects.HELD),
-        bystanders=split(_subjects.BYSTANDERS_TRAIN if training else _subjects.BYSTANDERS_HELD),
-        frames=frames,
+        done=actions(read_bank("actions", split_name), texts["denials"], texts["narrow"]),
+        told=aspects(read_bank("people", split_name)),
+        people=subjects(read_bank("subjects", split_name)),
+        bystanders=_frames.BYSTANDERS[split_name],
+        frames=texts,
     )
 
 
@@ -101,5 +98,5 @@ def dressed(text: str, who: Subject) -> str:
 
 def generate(split_name: str, size: int) -> tuple[Example, ...]:
     """Return the rows of a split."""
-    words = language(split_name == "train")
+    words = language(split_name)
     return fill(size, 3, f"mnli:{split_name}", lambda rng, label: make_row(rng, label, words))

@@ -11,8 +11,7 @@ import random
 from dataclasses import dataclass
 
 from tasks._rows import Example
-from tasks.sample import _questions
-from tasks.sample._bank import fill, sentence, split
+from tasks.sample._bank import fill, read_bank, sentence, split
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ def topics(bank: str) -> tuple[Topic, ...]:
 
 OPENINGS = {
     "train": ("", "", "", "Serious question: ", "I am new here. ", "Quick one: "),
-    "held": ("", "", "Just wondering: ", "Hello everyone. "),
+    "validation": ("", "", "Just wondering: ", "Hello everyone. "),
+    "test": ("", "", "Sorry to bother you. ", "Here goes: "),
 }
 
 
@@ -46,9 +46,8 @@ def ask(rng: random.Random, wording: str, thing: str, openings: tuple[str, ...])
 
 def generate(split_name: str, size: int) -> tuple[Example, ...]:
     """Return the rows of a split."""
-    training = split_name == "train"
-    bank = topics(_questions.TRAIN if training else _questions.HELD)
-    openings = OPENINGS["train" if training else "held"]
+    bank = topics(read_bank("questions", split_name))
+    openings = OPENINGS[split_name]
 
     def make(rng: random.Random, label: int) -> tuple[str, str]:
         topic = rng.choice(bank)

@@ -1,7 +1,7 @@
 """sample.sst2: is a sentence about a film negative or positive?
 
 One judgement, two that agree, or two that differ, of which the last, introduced as the verdict, decides. The words that
-carry the judgement differ between training rows and the others.
+carry the judgement differ from split to split.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from tasks._rows import Example
-from tasks.sample._bank import fill, sentence, split
+from tasks.sample._bank import fill, frames, sentence
 
 TRAIN = {
     "parts": """
@@ -42,10 +42,10 @@ TRAIN = {
     """,
     "verdict": "{P} {z}, but all in all {F} {x}. / Although {P} {z}, {F} {x} as a whole.",
 }
-HELD = {
+VALIDATION = {
     "parts": """
         the direction / the humour / the final scene / the music / the main character / the editing / the scenery /
-        the central performance / the first act / the choice of actors
+        the central performance / the middle part / the choice of actors
     """,
     "films": "the movie / this thriller / the documentary / this cartoon / the adaptation",
     "good": """
@@ -56,7 +56,7 @@ HELD = {
     """,
     "bad": """
         is terrible / is tedious / drags on forever / is a disaster / left me disappointed / is embarrassing /
-        is a tiresome bore / feels cheap and hollow / is hopelessly confused / could hardly be more annoying /
+        is tiresome / feels cheap and hollow / is hopelessly confused / could hardly be more annoying /
         irritated even the fans / is dreadful / is a total failure / feels fake and forced / was a nasty surprise /
         is thoroughly depressing / shows a lack of talent
     """,
@@ -65,15 +65,39 @@ HELD = {
         {P} {x}, I find.
     """,
     "double": "{P} {x} while {Q} {y}. / {P} {x}. What is more, {Q} {y}. / On top of that {P} {x} and {Q} {y}.",
-    "verdict": "{P} {z}, yet taken together {F} {x}. / Despite the fact that {P} {z}, in the end {F} {x}.",
+    "verdict": "{P} {z}, yet taken together {F} {x}. / Even if {P} {z}, in sum {F} {x}.",
 }
+TEST = {
+    "parts": """
+        the photography / the premise / the pacing / the wardrobe / the hero / the visual style /
+        the title song / the climax / the screenplay / the child in the leading role
+    """,
+    "films": "the flick / this romance / the war epic / this blockbuster / the biopic",
+    "good": """
+        is fantastic / is spellbinding / blew me away / is a feast / is a treat / is stunning /
+        is inspired / radiates confidence / hits the right notes / exceeded my expectations / is irresistible /
+        is exquisite / is uplifting / is pure gold / got a round of applause / is flawless / is a revelation
+    """,
+    "bad": """
+        is horrible / is atrocious / is insufferable / grates on the nerves / is a chore to sit through / is sloppy /
+        is a trainwreck / leaves a sour aftertaste / is shallow and pretentious / is wooden / is a slap in the face /
+        is monotonous / is pathetic / is bland / drew nothing but boos / is an eyesore / gave me a headache
+    """,
+    "single": """
+        {P} {x}. / To my mind {P} {x}. / {P} {x}, no question about it. / Take my word for it, {P} {x}. /
+        Frankly, {P} {x}.
+    """,
+    "double": "{P} {x}, plus {Q} {y}. / {P} {x}. Likewise, {Q} {y}. / In short, {P} {x} and {Q} {y}.",
+    "verdict": "Granted, {P} {z}, but overall {F} {x}. / {P} {z}; still, on balance {F} {x}.",
+}
+SIDES = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 KINDS = {"single": 45, "double": 40, "verdict": 15}
 """Kinds of sentence and how many of a hundred rows have each."""
 
 
 def generate(split_name: str, size: int) -> tuple[Example, ...]:
     """Return the rows of a split."""
-    words = {key: split(" ".join(text.split())) for key, text in (TRAIN if split_name == "train" else HELD).items()}
+    words = frames(SIDES[split_name])
 
     def make(rng: random.Random, label: int) -> tuple[str]:
         said, contrary = (words["good"], words["bad"]) if label else (words["bad"], words["good"])
