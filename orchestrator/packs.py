@@ -2,7 +2,8 @@
 
 A Tune trial is a pack. Packs that run at once form a generation; what they found is in before the next generation is
 asked for, so that a search repeats whatever finishes first. A pack that crashes is split in two and run again, until
-the configuration at fault stands alone: a crash costs only the configuration that caused it.
+the configuration at fault stands alone: a crash costs only the configuration that caused it. A pack whose process is
+gone for the first time is run again as it was: with a lost node or a killed worker, no number changes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from orchestrator.cluster import Workers
+from orchestrator.remote import connected_by_client, run_from_afar
 from orchestrator.worker import Crash, PackPlan, PackTrainable, StartPack
 from pipelines.run import Report
 
@@ -47,6 +49,14 @@ class Planner(Protocol):
 
 def run_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None:
     """Train everything a planner asks for."""
+    if connected_by_client():
+        run_from_afar(planner, start_pack, workers)
+    else:
+        tune_packs(planner, start_pack, workers)
+
+
+def tune_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None:
+    """The same, with Tune's controller in this process."""
     dispatcher = _Dispatcher(planner)
     folder = tempfile.mkdtemp(prefix="orchestrator-tune-")
     trainable = tune.with_resources(
@@ -62,7 +72,13 @@ def run_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None
                 max_concurrent_trials=workers.count,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(storage_path=folder, name="packs", verbose=0, callbacks=[_Listener(dispatcher)]),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                name="packs",
+                verbose=0,
+                callbacks=[_Listener(dispatcher)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # nodes share no disk
+            ),
         ).fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,15 +122,18 @@ class _Dispatcher:
             saved = self.running.pop(trial).steps - self.steps[trial]  # by early stopping and halving
             self.planner.on_progress(0, skipped=saved)
 
-    def on_crash(self, trial: str, crash: Crash) -> None:
+    def on_crash(self, trial: str, crash: Crash, *, died: bool = False) -> None:
         plan = self.running.pop(trial)
         self._moved(trial, 0)
         self.failures.update(plan.configs)
         if len(plan.configs) == 1 and self.failures[plan.configs[0]] >= ATTEMPTS:
             self.planner.on_failure(plan, crash)
             self.planner.on_progress(0, skipped=plan.steps)
+            return
+        log.warning("a pack of %d configurations crashed and runs again: %s", len(plan.configs), crash.reason)
+        if died and all(self.failures[config] == 1 for config in plan.configs):
+            self.waiting.append(plan)
         else:
-            log.warning("a pack of %d configurations crashed and runs again: %s", len(plan.configs), crash.reason)
             self.waiting.extend(plan.split())
 
     def _moved(self, trial: str, steps: int) -> None:
@@ -167,4 +186,4 @@ class _Listener(_NotInSnapshots, tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         # exceptions come as results; what is left is a process that is gone
         reason = "the worker process died: it was killed, ran out of memory, or crashed in native code"
-        self.dispatcher.on_crash(trial.trial_id, Crash(reason, Path(trial.error_file).read_text()))
+        self.dispatcher.on_crash(trial.trial_id, Crash(reason, Path(trial.error_file).read_text()), died=True)

@@ -1,0 +1,86 @@
+"""How a cluster is cut into workers, and what is said where there is none."""
+
+import socket
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cluster import IDLE_SHARE, PACKAGES, Room, Workers, check_reachable, our_code, share
+from orchestrator.errors import UsageError
+
+ROOMS = st.lists(st.builds(Room, cpus=st.integers(0, 128), gpus=st.just(0)), min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "expected"),
+    [
+        ([2], (1, 2)),
+        ([6], (1, 6)),
+        ([15], (3, 5)),
+        ([2, 2], (2, 2)),
+        ([0, 8], (2, 4)),
+        ([2, 16], (9, 2)),
+        ([2, 64], (16, 4)),
+        ([1, 1, 1], (3, 1)),
+    ],
+)
+def test_cpus_are_shared_node_by_node(cpus: list[int], expected: tuple[int, int]) -> None:
+    assert share([Room(n, 0) for n in cpus], None) == Workers(*expected, gpus=0)
+
+
+@given(ROOMS.filter(lambda rooms: any(room.cpus for room in rooms)))
+def test_every_worker_has_a_node_to_run_on(rooms: list[Room]) -> None:
+    found = share(rooms, None)
+    assert found.count == sum(room.cpus // found.threads for room in rooms) > 0
+    idle = sum(room.cpus for room in rooms) - found.count * found.threads
+    smallest = min(room.cpus // max(1, room.cpus // 4) for room in rooms if room.cpus)
+    least = sum(room.cpus % smallest for room in rooms)
+    assert idle <= max(IDLE_SHARE * sum(room.cpus for room in rooms), least)
+
+
+@given(ROOMS.filter(lambda rooms: any(room.cpus for room in rooms)), st.integers(1, 20))
+def test_as_many_workers_as_asked_for_run_at_once_where_they_fit(rooms: list[Room], workers: int) -> None:
+    found = share(rooms, workers)
+    assert found.count == workers
+    if workers <= sum(room.cpus for room in rooms):
+        assert sum(room.cpus // found.threads for room in rooms) >= workers
+        assert sum(room.cpus // (found.threads + 1) for room in rooms) < workers
+
+
+@pytest.mark.parametrize(
+    ("rooms", "workers", "expected"),
+    [
+        ([Room(16, 2), Room(4, 1), Room(64, 0)], None, Workers(3, 4, 1)),
+        ([Room(8, 2)], 4, Workers(4, 2, 0.5)),
+        ([Room(64, 8)], 2, Workers(2, 8, 1)),
+    ],
+)
+def test_a_worker_has_one_gpu_at_most(rooms: list[Room], workers: int | None, expected: Workers) -> None:
+    assert share(rooms, workers) == expected
+
+
+def test_no_room_is_said() -> None:
+    with pytest.raises(UsageError, match="none of the 1 nodes has a CPU"):
+        share([Room(0, 0)], None)
+
+
+def test_nothing_that_listens_is_said_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"ray://127.0.0.1:{unused.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(UsageError, match="nothing listens at"):
+            check_reachable(address)
+        assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("address", ["here", "ray://host", ":6379", "host:port", ""])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(UsageError, match="must be auto, HOST:PORT or ray://HOST:PORT"):
+        check_reachable(address)
+
+
+def test_the_code_that_travels_is_our_packages_and_nothing_else() -> None:
+    assert [folder.rsplit("/", 1)[1] for folder in our_code()] == list(PACKAGES)
