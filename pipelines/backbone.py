@@ -305,12 +305,7 @@ def weights_fingerprint(folder: Path) -> str:
     """
     tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            if not 0 < size <= file.stat().st_size:  # such as the pointer Git LFS leaves behind
-                raise PipelineError(f"{file} is not a whole .safetensors file: fetch the model's weights again")
-            header: dict[str, Any] = json.loads(stream.read(size))
-        header.pop("__metadata__", None)
+        size, header = _header(file)
         tensors |= {name: (file, 8 + size, entry) for name, entry in header.items()}
     if not tensors:
         raise PipelineError(f"{folder} holds no .safetensors weights; convert the model with save_pretrained()")
@@ -327,3 +322,23 @@ def weights_fingerprint(folder: Path) -> str:
     for opened in maps.values():
         opened.close()
     return digest.hexdigest()
+
+
+def _header(file: Path) -> tuple[int, dict[str, Any]]:
+    """The length of a .safetensors file's header, and what it says of each tensor: all of them in the file."""
+    broken = PipelineError(f"{file} is not a whole .safetensors file: fetch the model's weights again")
+    end = file.stat().st_size
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if not 0 < size <= end - 8:  # such as the pointer Git LFS leaves behind
+            raise broken
+        try:
+            header: dict[str, Any] = json.loads(stream.read(size))
+            header.pop("__metadata__", None)
+            for entry in header.values():
+                first, last = entry["data_offsets"]
+                if not (0 <= int(first) <= int(last) <= end - 8 - size and {"dtype", "shape"} <= entry.keys()):
+                    raise broken
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise broken from error
+    return size, header

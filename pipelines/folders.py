@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -15,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipelines.errors import PipelineError
-from pipelines.methods.dept import Factors, scale
+from pipelines.methods.dept import Factors, Scaling, scale
 
 if TYPE_CHECKING:
     from prompts_store import Artifact
 
 CONFIG, WEIGHTS, RELEASED_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 RELEASED, OURS, PROMPT_TUNING = "PROMPT_TUNING_LORA", "DEPT", "PROMPT_TUNING"
+LARGEST = 2**20
 PROMPT, A, B = "prompt_embeddings", "prompt_encoder.lora_embedding_A", "prompt_encoder.lora_embedding_B"
 
 
@@ -68,8 +70,8 @@ def read_adapter(folder: str | Path, *, prompt_only: bool = False) -> Adapter:
     if names[0] not in tensors:
         raise PipelineError(f"{folder} holds no prompt: {names[0]} is missing")
     prompt = tensors[names[0]]
-    if kind == PROMPT_TUNING and len(prompt) > (rows := _number(folder, config, "num_virtual_tokens", len(prompt))):
-        prompt = prompt[: int(rows)]  # for an encoder-decoder PEFT stores twice as many as it reads
+    if kind == PROMPT_TUNING and len(prompt) > (rows := _size(folder, config, "num_virtual_tokens", len(prompt))):
+        prompt = prompt[:rows]  # for an encoder-decoder PEFT stores twice as many as it reads
     backbone = str(config.get("base_model_name_or_path") or "")
     if names[1] in tensors and names[2] in tensors:
         factors = _factors(folder, config, prompt, tensors[names[1]], tensors[names[2]])
@@ -80,7 +82,7 @@ def read_adapter(folder: str | Path, *, prompt_only: bool = False) -> Adapter:
             f"{folder} holds the prompt alone: it lacks {missing}, so what was learned is not whole; "
             "--prompt-only imports it as plain prompt tuning"
         )
-    s, d = int(_number(folder, config, "max_length", config.get("s") or 256)), prompt.shape[1]
+    s, d = _size(folder, config, "max_length", _size(folder, config, "s", 256)), prompt.shape[1]
     return Adapter(Factors(prompt, prompt.new_zeros(s, 0), prompt.new_zeros(0, d), 1.0), "prompt_tuning", backbone)
 
 
@@ -118,7 +120,7 @@ def _config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PipelineError(f"cannot read {path}: {error.strerror or error}; give a folder with an adapter") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PipelineError(f"{path} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise PipelineError(f"{path} must hold an object, got {type(config).__name__}")
@@ -137,11 +139,11 @@ def _tensors(folder: Path) -> dict[str, Any]:
         raise PipelineError(f"{folder} holds neither {WEIGHTS} nor {RELEASED_WEIGHTS}") from error
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
         raise PipelineError(f"{path} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from error
-    except Exception as error:  # torch raises pickle's own error for anything but tensors
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except pickle.UnpicklingError as error:
         raise PipelineError(f"{path} holds more than tensors, which is never unpickled") from error
-    if not isinstance(tensors, Mapping):
+    except Exception as error:  # a damaged file can make torch's reader of pickles raise anything
+        raise PipelineError(f"{path} cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(name, str) for name in tensors):
         raise PipelineError(f"{path} must hold tensors by name, got {type(tensors).__name__}")
     return dict(tensors)
 
@@ -155,7 +157,10 @@ def _matrix(folder: Path, name: str, tensor: Any) -> Tensor:
 def _factors(folder: Path, config: Mapping[str, Any], prompt: Tensor, left: Tensor, right: Tensor) -> Factors:
     r = left.shape[1]
     if config["peft_type"] == OURS:
-        gamma = _number(folder, config, "gamma", scale(r, config.get("scaling", "released")))
+        scaling = config.get("scaling", "released")
+        if scaling not in get_args(Scaling):
+            raise PipelineError(f"{folder / CONFIG}: scaling must be one of {get_args(Scaling)}, got {scaling!r}")
+        gamma = _number(folder, config, "gamma", scale(r, scaling))
     else:
         gamma = _number(folder, config, "lora_alpha", 8) / math.sqrt(r) if r else 1.0  # as the release scales A·B
     try:
@@ -165,10 +170,18 @@ def _factors(folder: Path, config: Mapping[str, Any], prompt: Tensor, left: Tens
 
 
 def _number(folder: Path, config: Mapping[str, Any], name: str, default: float) -> float:
-    """A finite number of the configuration."""
+    """A number of the configuration, not beyond all use."""
     value = config.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise PipelineError(f"{folder / CONFIG}: {name} must be a number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise PipelineError(f"{folder / CONFIG}: {name} must be a number, got {value!r:.80}; at most {LARGEST}")
     return value
+
+
+def _size(folder: Path, config: Mapping[str, Any], name: str, default: int) -> int:
+    """A number of rows in the configuration."""
+    value = _number(folder, config, name, default)
+    if value < 0:
+        raise PipelineError(f"{folder / CONFIG}: {name} must be at least 0, got {value}")
+    return int(value)

@@ -11,6 +11,8 @@ from tasks._errors import TaskError, did_you_mean
 from tasks._task import HubSource, Task
 
 CATALOGUE = Path(__file__).parent / "catalogue"
+MAX_BYTES = 1 << 18
+"""A longer file is no task file; YAML takes a second for so much."""
 
 _TYPES: Mapping[str, type] = {
     "name": str,
@@ -73,6 +75,8 @@ def _catalogued(name: str) -> Task:
 
 def _read(path: Path) -> Task:
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise TaskError(f"the file has {size} bytes: a task file has at most {MAX_BYTES}")
         return parse_task(path.read_text(encoding="utf-8"), path.stem)
     except (TaskError, OSError, UnicodeDecodeError) as error:
         raise TaskError(f"{path}: {error}") from None
@@ -84,12 +88,7 @@ def parse_task(text: str, stem: str) -> Task:
     Raises:
         TaskError: where the text is not YAML, or not a task of that name.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TaskError(f"not a YAML file: {error}") from None
+    content = _safe_load(text)
     _check_keys(content, _TYPES, _OPTIONAL, "")
     if content["name"] != stem:
         raise TaskError(f"name is {content['name']!r}: it must be the file's, {stem!r}")
@@ -110,6 +109,22 @@ def parse_task(text: str, stem: str) -> Task:
         _strings([*content["hub"]["splits"], *content["hub"]["splits"].values()], "hub.splits")
         values["hub"] = HubSource(**content["hub"])
     return Task(**values)
+
+
+def _safe_load(text: str) -> Any:
+    """What a YAML text holds, without aliases: a few lines of them can stand for more than fits into memory."""
+    import yaml
+
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, yaml.SafeLoader)):
+            raise TaskError("it has an alias (*name), which task files may not have: write the value out")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TaskError(f"not a YAML file: {error}") from None
+    except (ValueError, AttributeError, LookupError, RecursionError) as error:  # of a date, a number, a tag, or of nesting
+        if isinstance(error, TaskError):
+            raise
+        raise TaskError(f"not a YAML file that can be read: {type(error).__name__}: {str(error)[:200]}") from None
 
 
 def _check_keys(content: Any, types: Mapping[str, type], optional: set[str], prefix: str) -> None:
@@ -136,7 +151,10 @@ def _check_type(value: Any, wanted: type, key: str) -> None:
 def _numbers(values: list[Any], key: str) -> tuple[float, float]:
     if len(values) != 2 or not all(type(value) in (int, float) for value in values):
         raise TaskError(f"{key} must hold two numbers, the least and the greatest, got {values!r}")
-    return float(values[0]), float(values[1])
+    try:
+        return float(values[0]), float(values[1])
+    except OverflowError:
+        raise TaskError(f"{key} must hold numbers that fit into 64 bits, got {values!r}") from None
 
 
 def _strings(values: list[Any], key: str) -> tuple[str, ...]:

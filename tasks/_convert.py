@@ -31,7 +31,12 @@ def converter(task: Task) -> Convert:
         texts = texts_of(record)
         if label_field not in record:
             raise _bad_column(label_field, record)
-        return make(texts, record)
+        try:
+            return make(texts, record)
+        except UnicodeEncodeError as error:
+            raise TaskError(
+                f"a text holds {error.object[error.start]!r}, half of a surrogate pair and no character: correct it"
+            ) from None
 
     return convert
 
@@ -64,7 +69,7 @@ def _texts(task: Task) -> Callable[[Record], tuple[str, ...]]:
 def _marked(record: Record, column: str, span: str) -> str:
     """Put asterisks around the span in a column: the one nearest to the word where it is said to start."""
     words, wanted, start = record[column].split(), record[f"{span}_text"].split(), record.get(f"{span}_index")
-    if isinstance(start, str) and start.isdigit():
+    if isinstance(start, str) and start.isdecimal() and len(start) < 19:
         start = int(start)
     if type(start) is not int:
         raise _bad_column(f"{span}_index", record, "a number")
@@ -109,13 +114,13 @@ def _label_ids(task: Task) -> dict[Any, int]:
     """What may stand in the label column -> the class; where labels or aliases are numbers, no number is a place."""
     names = {name: i for i, name in enumerate(task.labels)}
     names |= {alias: task.labels.index(name) for alias, name in task.label_aliases.items()}
-    numbers: dict[Any, int] = {int(name): i for name, i in names.items() if name.isdigit()}
+    numbers: dict[Any, int] = {int(name): i for name, i in names.items() if name.isdecimal()}
     return names | (numbers or {key: i for i in range(len(task.labels)) for key in (i, str(i))})
 
 
 def _group(record: Record, columns: tuple[str, ...]) -> str:
     content = "\x1f".join(record[column] for column in columns)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _valued(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
@@ -126,7 +131,7 @@ def _valued(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
         value = record[task.label_field]
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if low <= number <= high:
             return Example.valued(texts, number)

@@ -42,10 +42,10 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Record | TaskError]]:
                 continue
             try:
                 record = loads(raw.decode("utf-8-sig" if line == 1 else "utf-8"))
-            except json.JSONDecodeError as error:
-                yield line, TaskError(f"not JSON ({error}): {_shown(raw)}")
             except UnicodeDecodeError as error:
                 yield line, TaskError(f"not UTF-8 ({error.reason}): {_shown(raw)}")
+            except (ValueError, RecursionError) as error:  # also a number of thousands of digits
+                yield line, TaskError(f"not JSON ({error}): {_shown(raw)}")
             else:
                 if type(record) is not dict:
                     yield line, TaskError(f"must be a JSON object with the columns, got {_shown(raw)}")
@@ -84,13 +84,15 @@ def _parquet(path: Path) -> Iterator[tuple[int, Record | TaskError]]:
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
 
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise TaskError(f"{path}: not a Parquet file: {error}") from None
     line = 0
-    with file:
-        for batch in file.iter_batches(batch_size=1000):
-            for record in batch.to_pylist():
-                line += 1
-                yield line, record
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for record in batch.to_pylist():
+                    line += 1
+                    yield line, record
+    except TaskError:
+        raise
+    # besides its own, pyarrow raises Python's errors for dates and texts that Python does not have, and for odd names
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
+        raise TaskError(f"{path}, after row {line}: not a Parquet file that can be read: {str(error)[:300]}") from None
