@@ -7,19 +7,66 @@ every slot gets the gradient it would get alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from pipelines.backbone import Backbone
+from pipelines.dropout import row_keys, with_dropout
 from pipelines.encode import Encoded, chunks, collate
+from pipelines.errors import PipelineError
 from pipelines.families import FAMILIES, Embed, SlotView
+from pipelines.memory import is_out_of_memory, release
 from pipelines.methods.dept import Inputs, input_embeddings
 from pipelines.slot import Quality, Slot
 from tasks import score
 
 CHUNK_TOKENS = {"cpu": 1024, "cuda": 65536}
+"""Tokens in a pass where nothing was measured; see `pipelines.fitting`."""
+
+FEWEST_TOKENS = 16
+"""Halving the tokens of a pass ends here: every row is by then in a pass of its own."""
+
+_log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _shrinking(work: Callable[Concatenate[Pack, P], T]) -> Callable[Concatenate[Pack, P], T]:
+    """A method of a pack that, when memory runs out, begins again with half as many tokens in a pass.
+
+    Half-made gradients are thrown away, so the numbers are those of a pack that had so few tokens from the start.
+
+    Raises:
+        PipelineError: If a single row does not fit; whoever runs the pack may split it.
+    """
+
+    @wraps(work)
+    def redone(pack: Pack, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        while True:
+            try:
+                return work(pack, *args, **kwargs)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error) or type(error).__name__
+            # outside the handler, for the error's frames hold the tensors of the pass
+            for slot in pack.slots:
+                slot.discard_gradients()
+            release(pack.backbone.device)
+            if pack.chunk_tokens <= FEWEST_TOKENS:
+                raise PipelineError(
+                    f"out of memory with {len(pack.slots)} slots and one row in a pass ({reason.splitlines()[0]}): "
+                    "lower --max-length, --m or --pack, or take a smaller backbone"
+                )
+            pack.chunk_tokens //= 2
+            _log.warning("out of memory: going on with %d tokens in a pass", pack.chunk_tokens)
+
+    return redone
 
 
 class Pack:
@@ -28,7 +75,8 @@ class Pack:
     Args:
         backbone: Frozen.
         slots: To be trained; they need not have anything in common but the backbone.
-        chunk_tokens: Tokens in one forward pass at most; by default what suits the device.
+        chunk_tokens: Tokens in one forward pass at most; by default what suits the device. Halved, and what was under
+            way done again, whenever memory runs out.
     """
 
     def __init__(self, backbone: Backbone, slots: Sequence[Slot], chunk_tokens: int | None = None) -> None:
@@ -65,21 +113,34 @@ class Pack:
 
     def _update(self, slots: Sequence[Slot]) -> None:
         rows = [(k, slot.data.train, i) for k, slot in enumerate(slots) for i in slot.next_rows()]
+        for slot, loss in zip(slots, self._backward(slots, rows), strict=True):
+            slot.update(loss)
+
+    @_shrinking
+    def _backward(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[float]:
+        """Gradients of a step's rows, left in the slots' tensors; returns each slot's loss."""
         sizes = torch.tensor([k for k, _, _ in rows]).bincount(minlength=len(slots))
         losses = torch.zeros(len(slots), dtype=torch.float64)
         for chosen in chunks(self._lengths(slots, rows), self.chunk_tokens):
             present, batch_rows = _renumber([rows[i] for i in chosen])
             batch = collate(batch_rows, self.backbone.device)
             here = [slots[k] for k in present]
-            row_losses = self.family.losses(self.backbone, batch, self._embed(here), self._views(here))
+            embed = self._embed(here)
+            if any(slot.spec.dropout for slot in here):
+                of_row = [(here[n].spec, here[n].step, i) for n, _, i in batch_rows]
+                keys = row_keys(*zip(*((spec.seed, step, i) for spec, step, i in of_row), strict=True))
+                rates = torch.tensor([spec.dropout for spec, _, _ in of_row], dtype=here[0].dtype)
+                embed = with_dropout(embed, rates.to(self.backbone.device), keys.to(self.backbone.device))
+            row_losses = self.family.losses(self.backbone, batch, embed, self._views(here))
             weights = (1 / sizes[present].to(row_losses))[batch.slot]
             weighted = row_losses * weights
             torch.autograd.backward(weighted.sum())
             owner = torch.tensor(present)[batch.slot.cpu()]
             losses.index_add_(0, owner, weighted.detach().cpu().double())
-        for slot, loss in zip(slots, losses.tolist(), strict=True):
-            slot.update(loss)
+        values: list[float] = losses.tolist()
+        return values
 
+    @_shrinking
     @torch.no_grad()
     def scores(self, slots: Sequence[Slot], sets: Sequence[Encoded]) -> list[Tensor]:
         """Class scores of each slot for each row of its set: ``(rows, classes)`` tensors on the CPU."""

@@ -42,6 +42,7 @@ class SlotSpec:
         warmup: Share of the steps over which the rates rise from 0.
         clip: Largest norm of the slot's gradient.
         seed: Seed of the start, the batches and everything else drawn.
+        dropout: Share of the input embeddings' numbers that is zero in training; see `pipelines.dropout`.
     """
 
     key: str
@@ -63,6 +64,7 @@ class SlotSpec:
     patience: int = 0
     warmup: float = 0.1
     clip: float = 1.0
+    dropout: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -200,11 +202,15 @@ class Slot:
         possible = all(group["lr"] < torch.finfo(self.dtype).max / 16 for group in self.optimizer.param_groups)
         if not (math.isfinite(loss) and bool(norm.isfinite()) and possible):
             self.status = "diverged"
-            self.optimizer.zero_grad(set_to_none=True)
+            self.discard_gradients()
             return
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.discard_gradients()
         self.step += 1
+
+    def discard_gradients(self) -> None:
+        """Begin the next step, or this one again, with none."""
+        self.optimizer.zero_grad(set_to_none=True)
 
     @property
     def due(self) -> bool:

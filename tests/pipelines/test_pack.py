@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.backbone import Backbone
 from pipelines.errors import PipelineError
+from pipelines.families import FAMILIES
 from pipelines.pack import Pack, quality
 from pipelines.slot import Slot, SlotData
 from tests.pipelines.tiny import FAMILY_KINDS, Tiny, random_tensors, toy_data, toy_slot, toy_spec, train
@@ -34,7 +36,8 @@ class Config:
     seed: int
     longest: int
     patience: int = 0
-    fate: str = "lives"
+    dropout: float = 0.0
+    fate: str = "lives"  # or "dropped", "diverges" by its rate, "poisoned": starts from numbers that are not finite
 
 
 configs = st.builds(
@@ -51,7 +54,8 @@ configs = st.builds(
     seed=st.integers(0, 5),
     longest=st.sampled_from([2, 10]),
     patience=st.integers(0, 1),
-    fate=st.sampled_from(["lives", "lives", "dropped", "diverges"]),
+    dropout=st.sampled_from([0.0, 0.0, 0.3]),
+    fate=st.sampled_from(["lives", "lives", "dropped", "diverges", "poisoned"]),
 )
 
 
@@ -60,11 +64,17 @@ def make_slot(backbone: Backbone, config: Config, key: str) -> Slot:
     spec = toy_spec(
         key=key, m=config.m, r=config.r, s=config.s, steps=config.steps, batch=config.batch, seed=config.seed,
         eval_every=config.eval_every, alpha1=rate, alpha2=rate, head_lr=rate, patience=config.patience,
+        dropout=config.dropout,
     )  # fmt: skip
     data = toy_data(
         backbone, form=config.form, classes=config.classes, s=config.s, seed=config.seed, longest=config.longest
     )
-    return toy_slot(backbone, spec, data)
+    slot = toy_slot(backbone, spec, data)
+    if config.fate == "poisoned":
+        with torch.no_grad():
+            for name, value in (("prompt", math.nan), ("A", math.inf), ("B", -math.inf)):
+                slot.params[name].fill_(value)
+    return slot
 
 
 def assert_same(one: Slot, other: Slot) -> None:
@@ -203,3 +213,93 @@ def test_prompt_text_and_a_decoders_label_word_must_fit_the_positions(tiny: Tiny
     Pack(backbone, [fitting])
     with pytest.raises(PipelineError, match=f"m \\+ s = 4 \\+ {longest_s + 1}.* = 65 is over the 64 positions"):
         Pack(backbone, [fitting, toy_slot(backbone, toy_spec(m=4, s=longest_s + 1), data)])
+
+
+@pytest.mark.parametrize("kind", FAMILY_KINDS)
+def test_numbers_that_are_not_finite_stay_in_their_slot(tiny: Tiny, kind: str) -> None:
+    """They come in the middle of training, while their slot still trains, in each of its tensors in turn."""
+    backbone = tiny(kind)
+    alone = make_slot(backbone, BASE, "target")
+    train(backbone, [alone])
+    for name in ("prompt", "A", "B"):
+        for value in (math.nan, math.inf, -math.inf):
+            packed, other = make_slot(backbone, BASE, "target"), make_slot(backbone, replace(BASE, seed=2), "other")
+            pack = Pack(backbone, [other, packed])
+            pack.judge(pack.slots)
+            pack.step()
+            with torch.no_grad():
+                other.params[name].view(-1)[1] = value
+            while pack.training:
+                pack.step()
+            assert other.status == "diverged"
+            assert_same(packed, alone)
+
+
+class Full:
+    """A family whose passes run out of memory where a test wants it."""
+
+    def __init__(self, backbone: Backbone, rows: int, error: Exception, late: bool) -> None:
+        self.family = FAMILIES[backbone.info.family]
+        self.rows, self.error, self.late = rows, error, late
+        self.raised = 0
+
+    def __getattr__(self, name: str) -> Any:
+        def work(backbone: Backbone, batch: Any, *rest: Any) -> Any:
+            if len(batch.slot) > self.rows and not self.late:
+                self.raised += 1
+                raise self.error
+            values = getattr(self.family, name)(backbone, batch, *rest)
+            if len(batch.slot) > self.rows:  # the backward pass is what does not fit
+                self.raised += 1
+                values.register_hook(self._fail) if values.requires_grad else None
+            return values
+
+        return work
+
+    def _fail(self, gradient: Any) -> None:
+        raise self.error
+
+
+MEMORY_ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", MEMORY_ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("late", [False, True], ids=["forward", "backward"])
+def test_out_of_memory_halves_the_pass_and_changes_no_number(tiny: Tiny, error: Exception, late: bool) -> None:
+    """Rows of other lengths are in other passes, some of which have left gradients when one does not fit."""
+    backbone = tiny("bert")
+    configs = [replace(BASE, seed=seed, longest=longest, dropout=0.2) for seed, longest in ((1, 2), (2, 10))]
+    alone = [make_slot(backbone, config, str(config.seed)) for config in configs]
+    for slot in alone:
+        train(backbone, [slot])
+    packed = [make_slot(backbone, config, str(config.seed)) for config in configs]
+    pack = Pack(backbone, packed, chunk_tokens=128)
+    pack.family = full = Full(backbone, 3, error, late)
+    pack.judge(packed)
+    while pack.training:
+        pack.step()
+    assert full.raised
+    assert pack.chunk_tokens < 128
+    for one, other in zip(packed, alone, strict=True):
+        assert_same(one, other)
+
+
+def test_a_row_that_does_not_fit_ends_the_pack_and_leaves_no_gradient(tiny: Tiny) -> None:
+    slots = [make_slot(tiny("bert"), BASE, "")]
+    pack = Pack(tiny("bert"), slots)
+    pack.family = Full(tiny("bert"), 0, MEMORY_ERRORS[0], late=False)
+    with pytest.raises(PipelineError, match=r"out of memory with 1 slots and one row in a pass.*CUDA out of memory"):
+        pack.step()
+    assert all(parameter.grad is None for parameter in slots[0].params.values())
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny: Tiny) -> None:
+    pack = Pack(tiny("bert"), [make_slot(tiny("bert"), BASE, "")])
+    pack.family = Full(tiny("bert"), 0, RuntimeError("shapes cannot be multiplied"), late=False)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        pack.step()
+    assert pack.family.raised == 1
