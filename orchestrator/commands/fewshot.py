@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 
 from orchestrator.cluster import connect
@@ -15,14 +17,21 @@ from orchestrator.recorder import Recorder
 from orchestrator.settings import AUTO, SCRATCH, FewshotSettings
 from orchestrator.setup import set_up
 from orchestrator.starts import find_sources
-from orchestrator.worker import BackboneRunner
+from orchestrator.worker import BackboneRunner, StartPack
 from pipelines.halving import Halving
 from pipelines.run import Job
 from prompts_store import StoredPrompt
 
 
-def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
+def fewshot(
+    settings: FewshotSettings, console: Console, runner: Callable[[Job, int], StartPack] = BackboneRunner
+) -> StoredPrompt:
     """Search, retrain the best configurations, test them, and store the winner.
+
+    Args:
+        settings: What the user asked for.
+        console: Where progress and results are printed.
+        runner: Makes what runs a job's packs on a worker with so many threads; benchmarks put their own in its place.
 
     Returns:
         The winner, as stored.
@@ -76,7 +85,7 @@ def fewshot(settings: FewshotSettings, console: Console) -> StoredPrompt:
         connect(settings.ray_address, settings.workers) as workers,
     ):
         planner = FewshotPlanner(setup, settings, draws, sources, workers, recorder, live)
-        run_packs(planner, BackboneRunner(job, workers.threads), workers)
+        run_packs(planner, runner(job, workers.threads), workers)
         if not planner.rows:
             raise RunFailedError(
                 "no configuration came through: "

@@ -1,0 +1,95 @@
+"""What a search costs besides training: Ray, Optuna, MLflow, with the backbone's passes replaced by a stub.
+
+The whole of `orchestrator fewshot` runs, on a real Ray, with a real Optuna study and a store in SQLite; slots, their
+optimisers, halving and reports are real. Only gradients are missing and scores are drawn at random.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from orchestrator.bench.places import own_store
+from orchestrator.commands.fewshot import fewshot
+from orchestrator.settings import SCRATCH, FewshotSettings
+from orchestrator.worker import BackboneRunner, Running
+from pipelines.encode import Encoded
+from pipelines.pack import Pack
+from pipelines.run import PackRun
+from pipelines.slot import Slot, SlotSpec
+
+
+class StubPack(Pack):
+    """Counts steps without taking them, and scores rows at random."""
+
+    def _update(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            slot.next_rows()
+            slot.update(1.0)
+
+    def scores(self, slots: Sequence[Slot], sets: Sequence[Encoded]) -> list[Tensor]:
+        """Scores drawn by configuration, seed and step."""
+        return [self._drawn(slot, len(rows)) for slot, rows in zip(slots, sets, strict=True)]
+
+    @staticmethod
+    def _drawn(slot: Slot, rows: int) -> Tensor:
+        seed = hash((slot.spec.config, slot.spec.seed, slot.step))
+        return torch.randn(rows, slot.data.classes, generator=torch.Generator().manual_seed(seed))
+
+
+class StubRunner(BackboneRunner):
+    """Starts packs that only pretend to train."""
+
+    def __call__(self, specs: Sequence[SlotSpec], keep: bool) -> Running:
+        """Start a pack."""
+        run = PackRun(self._backbone(), specs, self.job, keep=keep)
+        run.pack = StubPack(run.pack.backbone, run.pack.slots)
+        return run
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What was measured.
+
+    Attributes:
+        configs: Configurations searched over.
+        seconds: The whole command.
+        start: Of these, what a command of one pack takes.
+        peak_rss: The driver's largest memory, in bytes.
+    """
+
+    configs: int
+    seconds: float
+    start: float
+    peak_rss: int
+
+    @property
+    def each(self) -> float:
+        """Seconds for one configuration more."""
+        return (self.seconds - self.start) / self.configs
+
+
+def search_settings(trials: int) -> FewshotSettings:
+    """A search on a sample task with the defaults of `orchestrator fewshot`."""
+    return FewshotSettings(target="cb", k=16, data="sample", start=SCRATCH, trials=trials)
+
+
+def measure(trials: int) -> Overhead:
+    """Search over so many configurations without training them, in a store of its own."""
+    seconds = []
+    for number in (1, trials):
+        with tempfile.TemporaryDirectory() as folder, own_store(Path(folder)):
+            start = time.perf_counter()
+            fewshot(search_settings(number), Console(quiet=True), StubRunner)
+            seconds.append(time.perf_counter() - start)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Overhead(trials, seconds[1], seconds[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
