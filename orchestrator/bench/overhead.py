@@ -19,8 +19,8 @@ from rich.console import Console
 from torch import Tensor
 
 from orchestrator.bench.places import own_store
+from orchestrator.bench.search import settings_of
 from orchestrator.commands.fewshot import fewshot
-from orchestrator.settings import SCRATCH, FewshotSettings
 from orchestrator.worker import BackboneRunner, Running
 from pipelines.encode import Encoded
 from pipelines.pack import Pack
@@ -63,7 +63,7 @@ class Overhead:
     Attributes:
         configs: Configurations searched over.
         seconds: The whole command.
-        start: Of these, what a command of one pack takes.
+        start: What a search over one takes.
         peak_rss: The driver's largest memory, in bytes.
     """
 
@@ -78,18 +78,18 @@ class Overhead:
         return (self.seconds - self.start) / self.configs
 
 
-def search_settings(trials: int) -> FewshotSettings:
-    """A search on a sample task with the defaults of `orchestrator fewshot`."""
-    return FewshotSettings(target="cb", k=16, data="sample", start=SCRATCH, trials=trials)
+def measure(configs: int, backbone: str) -> Overhead:
+    """Search over so many configurations without training them, in a store of its own.
 
-
-def measure(trials: int) -> Overhead:
-    """Search over so many configurations without training them, in a store of its own."""
+    Args:
+        configs: How many; the time that a search over one takes is measured first.
+        backbone: A real one.
+    """
     seconds = []
-    for number in (1, trials):
+    for number in (1, configs):
         with tempfile.TemporaryDirectory() as folder, own_store(Path(folder)):
             start = time.perf_counter()
-            fewshot(search_settings(number), Console(quiet=True), StubRunner)
+            fewshot(settings_of(number, backbone), Console(quiet=True), StubRunner)
             seconds.append(time.perf_counter() - start)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Overhead(trials, seconds[1], seconds[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    return Overhead(configs, seconds[1], seconds[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
