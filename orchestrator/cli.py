@@ -159,6 +159,25 @@ def ui(
 
 
 @app.command()
+def bench(
+    what: Annotated[
+        Literal["all", "step", "packs", "overhead", "search"],
+        typer.Option(help="A training step, packs of configurations, what a search costs besides, its whole time."),
+    ] = "all",
+    backbone: Annotated[
+        str, typer.Option(help="A backbone; for step and packs also the shapes t5-small, t5-base and llama-1b.")
+    ] = "minilm",
+    quick: Annotated[bool, typer.Option("--quick", help="Show that it works, in half a minute.")] = False,
+    out: Annotated[Path | None, typer.Option("--json", help="Keep the numbers in this file.")] = None,
+) -> None:
+    """Measure how fast training and searching are on this machine; some minutes."""
+    from orchestrator.commands.bench import WHAT
+    from orchestrator.commands.bench import bench as command
+
+    command(make_console(), what=WHAT if what == "all" else (what,), backbone=backbone, quick=quick, out=out)
+
+
+@app.command()
 def doctor() -> None:
     """Say what works on this machine, and what to do about what does not."""
     from orchestrator.commands.doctor import doctor as command

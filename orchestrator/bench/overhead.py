@@ -24,7 +24,7 @@ from orchestrator.commands.fewshot import fewshot
 from orchestrator.worker import BackboneRunner, Running
 from pipelines.encode import Encoded
 from pipelines.pack import Pack
-from pipelines.run import PackRun
+from pipelines.run import Job, PackRun
 from pipelines.slot import Slot, SlotSpec
 
 
@@ -62,34 +62,38 @@ class Overhead:
 
     Attributes:
         configs: Configurations searched over.
-        seconds: The whole command.
-        start: What a search over one takes.
+        start: Seconds until the search began: rows, backbone, store and Ray.
+        seconds: Seconds from there to the end, the start of the worker and the test of the winner among them.
         peak_rss: The driver's largest memory, in bytes.
     """
 
     configs: int
-    seconds: float
     start: float
+    seconds: float
     peak_rss: int
 
     @property
     def each(self) -> float:
-        """Seconds for one configuration more."""
-        return (self.seconds - self.start) / self.configs
+        """Seconds for one configuration."""
+        return self.seconds / self.configs
 
 
 def measure(configs: int, backbone: str) -> Overhead:
     """Search over so many configurations without training them, in a store of its own.
 
     Args:
-        configs: How many; the time that a search over one takes is measured first.
+        configs: How many.
         backbone: A real one.
     """
-    seconds = []
-    for number in (1, configs):
-        with tempfile.TemporaryDirectory() as folder, own_store(Path(folder)):
-            start = time.perf_counter()
-            fewshot(settings_of(number, backbone), Console(quiet=True), StubRunner)
-            seconds.append(time.perf_counter() - start)
+    times = [time.perf_counter()]
+
+    def runner(job: Job, threads: int) -> StubRunner:
+        times.append(time.perf_counter())
+        return StubRunner(job, threads)
+
+    with tempfile.TemporaryDirectory() as folder, own_store(Path(folder)):
+        fewshot(settings_of(configs, backbone), Console(quiet=True), runner)
+    begun, searching, ended = *times, time.perf_counter()
     unit = 1 if sys.platform == "darwin" else 1024
-    return Overhead(configs, seconds[1], seconds[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return Overhead(configs, searching - begun, ended - searching, peak)

@@ -113,7 +113,7 @@ class TimedFamily:
         self.watch.start()
         losses = self.family.losses(backbone, batch, embed, slots)
         self.watch.stop()
-        losses.register_hook(self._backward)
+        losses.register_hook(self._backward)  # type: ignore[no-untyped-call]
         return losses
 
     def scores(self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView]) -> Tensor:
@@ -125,7 +125,7 @@ class TimedFamily:
 
     def _backward(self, gradient: Tensor) -> None:
         self.watch.start()
-        torch.autograd.Variable._execution_engine.queue_callback(self.watch.stop)  # type: ignore[attr-defined]
+        torch.autograd.Variable._execution_engine.queue_callback(self.watch.stop)
 
 
 class TimedRunner(BackboneRunner):

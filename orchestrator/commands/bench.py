@@ -71,8 +71,8 @@ def bench(
         found = overhead.measure(20 if quick else 1000, backbone)
         result["overhead"] = asdict(found) | {"each": found.each}
         console.print(
-            f"a configuration costs {found.each * 1000:.0f} ms besides training (of {found.configs}, on a command "
-            f"of {found.start:.1f} s; the driver took {found.peak_rss / 2**20:.0f} MiB at most)",
+            f"a configuration costs {found.each * 1000:.0f} ms besides training ({found.configs} in "
+            f"{found.seconds:.1f} s, after {found.start:.1f} s to start; the driver took {found.peak_rss / 2**20:.0f} MiB)",
             highlight=False,
         )
     if "search" in what:
@@ -80,7 +80,7 @@ def bench(
         result["search"] = asdict(share) | {"outside": share.outside}
         console.print(
             f"a search over {share.configs} configurations took {share.seconds:.0f} s: {share.passes:.0f} s in forward "
-            f"and backward passes, {share.packs - share.passes:.0f} s more in packs; {share.outside:.1%} outside passes",
+            f"and backward passes, {share.packs - share.passes:.0f} s more in packs; {share.outside:.1%} not in passes",
             highlight=False,
         )
     if out is not None:

@@ -26,6 +26,7 @@ COMMANDS = [
     ["compare"],
     ["ui"],
     ["doctor"],
+    ["bench"],
     ["prompts"],
     ["prompts", "list"],
     ["prompts", "show"],

@@ -1,0 +1,4 @@
+"""Tiny backbones, as the tests of pipelines have them."""
+
+from tests.pipelines.conftest import tiny as tiny
+from tests.pipelines.conftest import tiny_folder as tiny_folder
