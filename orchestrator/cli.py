@@ -178,11 +178,11 @@ def bench(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(ray_address: Annotated[str | None, RAY_ADDRESS] = None) -> None:
     """Say what works on this machine, and what to do about what does not."""
     from orchestrator.commands.doctor import doctor as command
 
-    if not command(make_console()):
+    if not command(make_console(), ray_address):
         raise typer.Exit(1)
 
 

@@ -38,6 +38,9 @@ class Planner(Protocol):
     def on_reports(self, reports: Sequence[Report]) -> None:
         """Slots of one pack were evaluated, or ended."""
 
+    def on_placed(self, plan: PackPlan, node: str) -> None:
+        """A pack trains on the node with this IP address."""
+
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """A pack of one configuration crashed for good."""
 
@@ -93,6 +96,7 @@ class _Dispatcher:
         self.running: dict[str, PackPlan] = {}
         self.steps: dict[str, int] = {}
         self.crashes: dict[str, Crash] = {}
+        self.placed: set[str] = set()
         self.failures: Counter[int] = Counter()
         self.finished = False
 
@@ -111,6 +115,9 @@ class _Dispatcher:
         if crash := result.get("crash"):
             self.crashes[trial] = crash
             return
+        if trial not in self.placed:
+            self.placed.add(trial)
+            self.planner.on_placed(self.running[trial], result["node_ip"])
         self._moved(trial, result["steps"])
         if reports := result["reports"].take():
             self.planner.on_reports(reports)

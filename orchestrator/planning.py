@@ -56,6 +56,11 @@ class RecordedPlanner(ABC):
                 self.live.finished(outcome.config, outcome.state)
                 self.on_end(outcome)
 
+    def on_placed(self, plan: PackPlan, node: str) -> None:
+        """Note where configurations train."""
+        for config in plan.configs:
+            self.recorder.tag(config, "node", node)
+
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """A configuration's worker crashed for good."""
         (config,) = plan.configs

@@ -102,6 +102,10 @@ class FarPlanner:
         """Hand on."""
         self._tell("on_reports", reports)
 
+    def on_placed(self, plan: PackPlan, node: str) -> None:
+        """Hand on."""
+        self._tell("on_placed", plan, node)
+
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """Hand on."""
         self._tell("on_failure", plan, crash)

@@ -22,9 +22,18 @@ LOCK_SECONDS = 5.0
 STYLES = {"ok": "green", "warning": "yellow", "fail": "bold red"}
 
 _RAY_PROGRAM = """
+import sys
 from orchestrator.cluster import connect
-with connect(None, None) as workers:
-    print(f"{workers.count} at once, {workers.threads} threads and {workers.gpus:g} GPUs each")
+from orchestrator.errors import UsageError
+from orchestrator.nodes import ask_nodes
+address = sys.argv[1] or None
+try:
+    with connect(address, None) as workers:
+        print(f"{workers.count} at once, {workers.threads} threads and {workers.gpus:g} GPUs each")
+        for node in ask_nodes() if address else ():
+            print(f"{node.address} with {node.cpus} CPUs and {node.gpus} GPUs")
+except UsageError as error:
+    sys.exit(str(error))
 """
 
 
@@ -46,13 +55,17 @@ class Finding:
 Check = Callable[[], Finding]
 
 
-def doctor(console: Console) -> bool:
+def doctor(console: Console, ray_address: str | None = None) -> bool:
     """Run all checks and print what each found.
+
+    Args:
+        console: Where to print.
+        ray_address: A cluster to look at in place of a local Ray.
 
     Returns:
         Whether everything that is required works.
     """
-    with RayTrial() as ray:  # starts at once and runs beside the other checks
+    with RayTrial(ray_address) as ray:  # starts at once and runs beside the other checks
         checks: dict[str, Check] = {
             "python": check_python,
             **{name: _library(name) for name in LIBRARIES},
@@ -60,7 +73,7 @@ def doctor(console: Console) -> bool:
             "backbone": check_backbone,
             "hub": check_hub,
             "store": check_store,
-            "local ray": ray.check,
+            "cluster" if ray_address else "local ray": ray.check,
         }
         findings = {}
         for name, check in checks.items():
@@ -185,12 +198,17 @@ def check_store() -> Finding:
 
 
 class RayTrial:
-    """A local Ray started and stopped in another process, so that it can be given up; use as a context."""
+    """A local Ray started and stopped, or a cluster connected to, in another process, so that it can be given up; use
+    as a context.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address
 
     def __enter__(self) -> RayTrial:
         self._started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _RAY_PROGRAM],
+            [sys.executable, "-c", _RAY_PROGRAM, self.address or ""],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -205,15 +223,19 @@ class RayTrial:
     def check(self) -> Finding:
         """Wait for it, up to 90 s after it was started."""
         advice = "look into /tmp/ray/session_latest/logs; give another machine's with --ray-address"
+        what, starts = "a local Ray", "start"
+        if self.address:
+            advice, what, starts = "see docs/cluster.md", f"the cluster at {self.address}", "answer"
         left = max(1.0, self._started + RAY_SECONDS - time.monotonic())
         try:
             output, errors = self._process.communicate(timeout=left)
         except subprocess.TimeoutExpired:
-            return Finding("fail", f"a local Ray did not start within {RAY_SECONDS:.0f} s", advice)
+            return Finding("fail", f"{what} did not {starts} within {RAY_SECONDS:.0f} s", advice)
         if self._process.returncode:
             reason = errors.strip().splitlines()[-1:] or ["it said nothing"]
-            return Finding("fail", f"a local Ray does not start: {reason[0]}", advice)
-        return Finding("ok", f"starts and stops; packs: {output.strip()}")
+            return Finding("fail", f"{what} does not {starts}: {reason[0]}", advice)
+        packs, *nodes = output.strip().splitlines()
+        return Finding("ok", f"{starts}s and stops; packs: {packs}" if not self.address else "; ".join([packs, *nodes]))
 
     def _kill(self) -> None:
         """End it and all it started."""

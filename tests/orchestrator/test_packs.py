@@ -72,6 +72,7 @@ class Log:
     generations: list[list[PackPlan]]
     finished: list[int] = field(default_factory=list)
     failed: dict[int, Crash] = field(default_factory=dict)
+    placed: list[list[int]] = field(default_factory=list)
     steps: int = 0
     seen_when_asked: list[int] = field(default_factory=list)
 
@@ -81,6 +82,9 @@ class Log:
 
     def on_reports(self, reports: Sequence[Report]) -> None:
         self.finished += [report.spec.config for report in reports if report.status == "finished"]
+
+    def on_placed(self, plan: PackPlan, node: str) -> None:
+        self.placed.append(plan.configs)
 
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         (config,) = plan.configs
@@ -105,6 +109,7 @@ def test_a_generation_is_in_before_the_next_is_asked_for(workers: Workers) -> No
     run_packs(log, StubRunner(), workers)
     assert sorted(log.finished) == [0, 1, 2, 3]
     assert log.seen_when_asked == [0, 3, 4]
+    assert sorted(log.placed) == [[0, 1], [2], [3]]
     assert log.steps == 16
 
 
