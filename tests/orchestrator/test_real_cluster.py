@@ -22,8 +22,8 @@ from tests.prompts_store.conftest import free_port
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 TOP = Path(__file__).parents[2]
-PRETRAIN = ["pretrain-source", "--tasks", "mnli,sst2", "--data", "sample", "--batch", "8", "--steps", "30"]
-PRETRAIN += ["--eval-every", "15", "--dtype", "float32"]
+PRETRAIN = ["pretrain-source", "--tasks", "mnli,sst2", "--data", "sample", "--batch", "8", "--steps", "16"]
+PRETRAIN += ["--eval-every", "8", "--dtype", "float32", "--max-length", "48"]
 FEWSHOT = ["fewshot", "--target", "cb", "--k", "8", "--data", "sample", "--trials", "2", "--pack", "1"]
 FEWSHOT += ["--seeds", "1", "--steps", "2", "--eval-every", "1"]
 
