@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator import nodes
 from orchestrator.cluster import IDLE_SHARE, PACKAGES, Room, Workers, check_reachable, our_code, share
 from orchestrator.errors import UsageError
 
@@ -84,3 +85,18 @@ def test_an_address_that_is_none(address: str) -> None:
 
 def test_the_code_that_travels_is_our_packages_and_nothing_else() -> None:
     assert [folder.rsplit("/", 1)[1] for folder in our_code()] == list(PACKAGES)
+
+
+@pytest.mark.parametrize("found", ["5.0.1", None])
+def test_a_node_with_another_version_is_named(found: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = nodes.versions()
+    assert here.keys() == {"python", "torch", "transformers"}
+    same = nodes.Node("10.0.0.1", 4, 0, here)
+    other = nodes.Node("10.0.0.2", 4, 0, here | {"transformers": found})
+    idle = nodes.Node("10.0.0.3", 0, 0, here | {"torch": "1.0.0"})  # a head on which nothing trains
+    monkeypatch.setattr(nodes, "ask_nodes", lambda: [same, idle])
+    nodes.check_versions()
+    monkeypatch.setattr(nodes, "ask_nodes", lambda: [same, other])
+    wanted = f"10.0.0.2 of the cluster has transformers {found or 'missing'}, this machine {here['transformers']}"
+    with pytest.raises(UsageError, match=wanted):
+        nodes.check_versions()

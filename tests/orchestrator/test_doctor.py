@@ -59,7 +59,7 @@ def test_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestrator.cli import app
 
     for works, code in ((True, 0), (False, 1)):
-        monkeypatch.setattr(module, "doctor", lambda _, works=works: works)
+        monkeypatch.setattr(module, "doctor", lambda *_, works=works: works)
         assert CliRunner().invoke(app, ["doctor"]).exit_code == code
 
 
