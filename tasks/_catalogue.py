@@ -121,7 +121,7 @@ def _safe_load(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise TaskError(f"not a YAML file: {error}") from None
-    except (ValueError, AttributeError, LookupError, RecursionError) as error:  # of a date, a number, a tag, or of nesting
+    except (ValueError, AttributeError, LookupError, RecursionError) as error:  # a date, a number, a tag, or nesting
         if isinstance(error, TaskError):
             raise
         raise TaskError(f"not a YAML file that can be read: {type(error).__name__}: {str(error)[:200]}") from None
