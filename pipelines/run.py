@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipelines.backbone import Backbone
+from pipelines.checkpoint import PackState
 from pipelines.encode import Encoded
 from pipelines.halving import Halving
 from pipelines.pack import Pack, quality
@@ -101,7 +102,6 @@ class PackRun:
             slots.append(Slot(spec, data, tensors, backbone.device))
         self.pack = Pack(backbone, slots)
         self._reported: set[str] = set()
-        self._started = False
 
     @property
     def done(self) -> bool:
@@ -120,12 +120,12 @@ class PackRun:
         starts. How often a caller looks changes no number.
         """
         slots = [slot for slot in self.pack.slots if slot.spec.key not in self._reported]
-        judged: list[Slot] | None = slots
-        if self._started:
+        starting = [slot for slot in slots if slot.status == "training" and slot.best is None]
+        judged: list[Slot] | None = starting
+        if starting:
+            self.pack.judge(starting)
+        else:
             judged = self._train(time.monotonic() + seconds)
-        elif slots:
-            self._started = True
-            self.pack.judge(slots)
         if judged is None:
             return []
         _stop_siblings(slots)
@@ -135,6 +135,22 @@ class PackRun:
         self._reported |= {report.spec.key for report in reports if report.status != "training"}
         return reports
 
+    def state(self) -> PackState:
+        """Where the pack stands between two calls of `advance`."""
+        return PackState({slot.spec.key: slot.state() for slot in self.pack.slots}, frozenset(self._reported))
+
+    def restore(self, state: PackState) -> None:
+        """Go on from where a pack with these slots stood; slots that only one of the two has are left as they are.
+
+        Raises:
+            PipelineError: A slot of the same key has other settings or rows.
+        """
+        for slot in self.pack.slots:
+            if own := state.slots.get(slot.spec.key):
+                slot.restore(own)
+                if slot.spec.key in state.reported:
+                    self._reported.add(slot.spec.key)
+
     def _train(self, deadline: float) -> list[Slot] | None:
         """Step until slots were evaluated or diverged; those evaluated, or None if the deadline came first."""
         training = self.pack.training
@@ -143,8 +159,8 @@ class PackRun:
             if judged or any(slot.status != "training" for slot in training):
                 return judged
             if time.monotonic() > deadline:
-                break
-        return None
+                return None
+        return []
 
     def _report(self, slot: Slot, judged: bool) -> Report:
         best = slot.best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.checkpoint import SlotState
 from pipelines.encode import Encoded
+from pipelines.errors import PipelineError
 from pipelines.methods.dept import Factors
 
 Status = Literal["training", "finished", "dropped", "diverged"]
 FACTOR_NAMES = ("prompt", "A", "B")
+_OPTIMIZER, _BEST = "optimizer/", "best/"  # how the names of a checkpoint's other tensors begin
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,66 @@ class Slot:
             for name, tensor in self.best.tensors.items():
                 self.params[name].copy_(tensor)
 
+    def state(self) -> SlotState:
+        """Everything `restore` needs: all that is not here follows from the spec and the step."""
+        values = {
+            "spec": self.spec.to_dict(),
+            "rows": len(self.data.train),
+            "step": self.step,
+            "status": self.status,
+            "stale": self.stale,
+            "loss": self.loss,
+            "dev": asdict(self.dev) if self.dev else None,
+            "best": {"step": self.best.step, "quality": asdict(self.best.quality)} if self.best else None,
+        }
+        tensors = dict(self.params)
+        for name, parameter in self.params.items():
+            tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in self.optimizer.state[parameter].items()}
+        if self.best:
+            tensors |= {f"{_BEST}{name}": tensor for name, tensor in self.best.tensors.items()}
+        return SlotState(values, {name: _copied(tensor) for name, tensor in tensors.items()})
+
+    def restore(self, state: SlotState) -> None:
+        """Go on from where a slot of the same spec and rows was; every number that follows is the same, bit by bit.
+
+        Raises:
+            PipelineError: The state is of another slot, of other rows, or not whole.
+        """
+        values = state.values
+        if values["spec"] != self.spec.to_dict() or values["rows"] != len(self.data.train):
+            raise PipelineError(
+                f"the checkpoint is of another slot than {self.spec.key!r}: it has {values['spec']} and "
+                f"{values['rows']} training rows, wanted are {self.spec.to_dict()} and {len(self.data.train)}"
+            )
+        if missing := sorted(self.params.keys() - state.tensors.keys()):
+            raise PipelineError(f"the checkpoint of slot {self.spec.key!r} lacks the tensors {missing}")
+        device = self.params["prompt"].device
+        with torch.no_grad():
+            for name, parameter in self.params.items():
+                parameter.copy_(state.tensors[name])
+                moments = _under(f"{_OPTIMIZER}{name}/", state.tensors)
+                # AdamW counts its steps on the CPU
+                self.optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else value.to(device, copy=True)
+                    for key, value in moments.items()
+                }
+        self.step, self.status, self.stale = values["step"], values["status"], values["stale"]
+        self.loss = values["loss"]
+        self.dev = Quality(**values["dev"]) if values["dev"] else None
+        self.best = None
+        if best := values["best"]:
+            tensors = {name: tensor.to(device, copy=True) for name, tensor in _under(_BEST, state.tensors).items()}
+            self.best = Best(best["step"], Quality(**best["quality"]), tensors)
+        self._batches = batches(len(self.data.train), self.spec.batch, self.spec.seed, self.step)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
 
 def schedule(step: int, steps: int, warmup: float) -> float:
     """Linear warm-up over the first share of the steps, then linear decay to zero; between 0 and 1."""
@@ -249,11 +312,18 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     return min((step + 1) / rise, (steps - step) / max(1, steps - rise + 1))
 
 
-def batches(rows: int, batch: int, seed: int) -> Any:
-    """Row numbers of one batch after another: epoch after epoch in a fresh order, the last short batch left out."""
+def batches(rows: int, batch: int, seed: int, start: int = 0) -> Iterator[list[int]]:
+    """Row numbers of one batch after another: epoch after epoch in a fresh order, the last short batch left out.
+
+    The first ``start`` batches are passed over.
+    """
     rng = np.random.default_rng(seed)
     batch = min(batch, rows)
+    epoch, skipped = divmod(start, rows // batch)
+    for _ in range(epoch):
+        rng.permutation(rows)
     while True:
         order = rng.permutation(rows)
-        for first in range(0, rows - batch + 1, batch):
+        for first in range(skipped * batch, rows - batch + 1, batch):
             yield order[first : first + batch].tolist()
+        skipped = 0
