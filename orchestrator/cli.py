@@ -48,6 +48,7 @@ EVAL_EVERY = typer.Option(help="Steps between evaluations on dev.")
 SEED = typer.Option(help="Every random choice follows from it.")
 DTYPE = typer.Option(help="float32 or bfloat16. Default: bfloat16 where the device multiplies it natively.")
 WORKERS = typer.Option(help="Packs to train at once. Default: one a GPU, or one for every four CPUs.")
+CHECKPOINT_EVERY = typer.Option(help="Seconds between checkpoints of what trains; it goes on from there after a crash.")
 RAY_ADDRESS = typer.Option(help="A Ray cluster: 'auto', host:port or ray://host:port. Default: a local Ray.")
 
 
@@ -72,6 +73,7 @@ def pretrain_source(
     dtype: Annotated[Literal["float32", "bfloat16"] | None, DTYPE] = None,
     workers: Annotated[int | None, WORKERS] = None,
     ray_address: Annotated[str | None, RAY_ADDRESS] = None,
+    checkpoint_every: Annotated[float, CHECKPOINT_EVERY] = 60.0,
 ) -> None:
     """Learn a prompt on each source task and store it."""
     from orchestrator.commands.pretrain_source import pretrain_source as command
@@ -82,6 +84,7 @@ def pretrain_source(
         tasks=names, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words, backbone=backbone, steps=steps,
         eval_every=eval_every, batch=batch, patience=patience, m=m, r=r, budget=budget, max_length=max_length,
         alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype, workers=workers, ray_address=ray_address,
+        checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())
 
@@ -121,6 +124,7 @@ def fewshot(
     dtype: Annotated[Literal["float32", "bfloat16"] | None, DTYPE] = None,
     workers: Annotated[int | None, WORKERS] = None,
     ray_address: Annotated[str | None, RAY_ADDRESS] = None,
+    checkpoint_every: Annotated[float, CHECKPOINT_EVERY] = 60.0,
 ) -> None:
     """Search for the best way to learn a target from k rows, test it, and store it."""
     from orchestrator.commands.fewshot import fewshot as command
@@ -132,6 +136,7 @@ def fewshot(
         backbone=backbone, steps=steps, eval_every=eval_every, batch=batch,
         patience=patience, m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed,
         dtype=dtype, workers=workers, ray_address=ray_address,
+        checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())
 

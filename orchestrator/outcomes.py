@@ -88,10 +88,9 @@ class Outcomes:
         outcomes = []
         for config, own in sorted(touched.items()):
             outcome = self._by_config[config]
-            if outcome.step > max(report.step for report in own):  # its pack crashed and started again
-                outcome.latest.clear()
-                outcome.history.clear()
             outcome.latest |= {report.spec.key: report for report in own}
+            # a pack that crashed went back, to its last checkpoint or its start
+            outcome.history = [(step, value) for step, value in outcome.history if step < outcome.step]
             if outcome.state != "failed" and all(report.best for report in outcome.latest.values()):
                 outcome.history.append((outcome.step, outcome.objective))
             outcomes.append(outcome)

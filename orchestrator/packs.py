@@ -3,7 +3,8 @@
 A Tune trial is a pack. Packs that run at once form a generation; what they found is in before the next generation is
 asked for, so that a search repeats whatever finishes first. A pack that crashes is split in two and run again, until
 the configuration at fault stands alone: a crash costs only the configuration that caused it. A pack whose process is
-gone for the first time is run again as it was: with a lost node or a killed worker, no number changes.
+gone for the first time is run again as it was: with a lost node or a killed worker, no number changes. What runs again
+goes on from its last checkpoint, which came with a result.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import logging
 import shutil
 import tempfile
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import ray
 from ray import tune
 from ray.tune.search import Searcher
 
@@ -44,26 +47,29 @@ class Planner(Protocol):
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """A pack of one configuration crashed for good."""
 
+    def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
+        """The state of configurations under way, for when this process dies too."""
+
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         """So many optimiser steps were done since the last call (fewer than none when a pack starts again), and so many
         need not be done any more.
         """
 
 
-def run_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None:
-    """Train everything a planner asks for."""
+def run_packs(planner: Planner, start_pack: StartPack, workers: Workers, checkpoint_every: float = 60.0) -> None:
+    """Train everything a planner asks for; a pack hands its state out every so many seconds."""
     if connected_by_client():
-        run_from_afar(planner, start_pack, workers)
+        run_from_afar(planner, start_pack, workers, checkpoint_every)
     else:
-        tune_packs(planner, start_pack, workers)
+        tune_packs(planner, start_pack, workers, checkpoint_every)
 
 
-def tune_packs(planner: Planner, start_pack: StartPack, workers: Workers) -> None:
+def tune_packs(planner: Planner, start_pack: StartPack, workers: Workers, checkpoint_every: float) -> None:
     """The same, with Tune's controller in this process."""
     dispatcher = _Dispatcher(planner)
     folder = tempfile.mkdtemp(prefix="orchestrator-tune-")
     trainable = tune.with_resources(
-        tune.with_parameters(PackTrainable, start_pack=start_pack),
+        tune.with_parameters(PackTrainable, start_pack=start_pack, checkpoint_every=checkpoint_every),
         {"CPU": workers.threads, **({"GPU": workers.gpus} if workers.gpus else {})},
     )
     try:
@@ -95,6 +101,7 @@ class _Dispatcher:
         self.waiting: deque[PackPlan] = deque()
         self.running: dict[str, PackPlan] = {}
         self.steps: dict[str, int] = {}
+        self.saved: dict[str, bytes] = {}
         self.crashes: dict[str, Crash] = {}
         self.placed: set[str] = set()
         self.failures: Counter[int] = Counter()
@@ -121,16 +128,26 @@ class _Dispatcher:
         self._moved(trial, result["steps"])
         if reports := result["reports"].take():
             self.planner.on_reports(reports)
+        if data := result["checkpoint"].take() if "checkpoint" in result else None:
+            # after the reports: what a checkpoint says was told, was told
+            self.saved[trial] = data
+            configs = self.running[trial].configs
+            for config in configs:
+                self.failures.pop(config, None)  # it came further since: a long run may lose many workers
+            self.planner.on_checkpoint(configs, data)
 
     def on_complete(self, trial: str) -> None:
         if crash := self.crashes.pop(trial, None):
             self.on_crash(trial, crash)
         else:
-            saved = self.running.pop(trial).steps - self.steps[trial]  # by early stopping and halving
-            self.planner.on_progress(0, skipped=saved)
+            spared = self.running.pop(trial).steps - self.steps[trial]  # by early stopping and halving
+            self.saved.pop(trial, None)
+            self.planner.on_progress(0, skipped=spared)
 
     def on_crash(self, trial: str, crash: Crash, *, died: bool = False) -> None:
         plan = self.running.pop(trial)
+        if data := self.saved.pop(trial, None):
+            plan = replace(plan, saved=(data,))
         self._moved(trial, 0)
         self.failures.update(plan.configs)
         if len(plan.configs) == 1 and self.failures[plan.configs[0]] >= ATTEMPTS:
@@ -165,7 +182,7 @@ class _Generations(_NotInSnapshots, Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         plan = self.dispatcher.next_pack(trial_id)
         if plan is not None:
-            return {"plan": plan}
+            return {"plan": replace(plan, saved=()), "saved": [ray.put(data) for data in plan.saved]}
         return Searcher.FINISHED if self.dispatcher.finished else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from rich.markup import escape
 
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, Outcomes
 from orchestrator.recorder import Recorder
@@ -25,6 +26,7 @@ class RecordedPlanner(ABC):
         self.live = live
         self.outcomes = Outcomes()
         self.failures: dict[str, str] = {}
+        self.checkpoints: Checkpoints | None = None
         self._names: dict[int, str] = {}
 
     @abstractmethod
@@ -67,6 +69,11 @@ class RecordedPlanner(ABC):
         self.outcomes[config].reason = crash.reason
         self.recorder.attach(config, "traceback.txt", crash.traceback)
         self._fail(config, crash.reason)
+
+    def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
+        """Keep it, if the command keeps any."""
+        if self.checkpoints:
+            self.checkpoints.save(configs, data)
 
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         """Move the bar."""

@@ -7,7 +7,7 @@ gets a planner that hands every call on through a mailbox, from which this proce
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -32,10 +32,10 @@ def connected_by_client() -> bool:
     return bool(client.is_connected())
 
 
-def run_from_afar(planner: Planner, start_pack: StartPack, workers: Workers) -> None:
+def run_from_afar(planner: Planner, start_pack: StartPack, workers: Workers, checkpoint_every: float) -> None:
     """Train everything a planner asks for, with the planner on this side of ``ray://``."""
     mailbox = ray.remote(**ON_HEAD)(Mailbox).remote()
-    controller = ray.remote(**ON_HEAD, max_retries=0)(control).remote(mailbox, start_pack, workers)
+    controller = ray.remote(**ON_HEAD, max_retries=0)(control).remote(mailbox, start_pack, workers, checkpoint_every)
     ended = False
     while not ended:
         ended = bool(ray.wait([controller], timeout=0)[0])  # asked first: what it put in before its end is taken below
@@ -46,11 +46,11 @@ def run_from_afar(planner: Planner, start_pack: StartPack, workers: Workers) -> 
     ray.get(controller)
 
 
-def control(mailbox: Any, start_pack: StartPack, workers: Workers) -> None:
+def control(mailbox: Any, start_pack: StartPack, workers: Workers, checkpoint_every: float) -> None:
     """Run Tune; on the cluster."""
     from orchestrator.packs import tune_packs
 
-    tune_packs(FarPlanner(mailbox), start_pack, workers)
+    tune_packs(FarPlanner(mailbox), start_pack, workers, checkpoint_every)
 
 
 class Mailbox:
@@ -109,6 +109,10 @@ class FarPlanner:
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """Hand on."""
         self._tell("on_failure", plan, crash)
+
+    def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
+        """Hand on."""
+        self._tell("on_checkpoint", configs, data)
 
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         """Hand on."""

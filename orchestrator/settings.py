@@ -34,6 +34,7 @@ class Settings:
         dtype: ``float32`` or ``bfloat16``; None for what the device multiplies natively.
         workers: Packs that train at once; None for one a GPU, or one for every four CPUs.
         ray_address: Address of a Ray cluster; None for a local one.
+        checkpoint_every: Seconds between checkpoints of a pack under way.
     """
 
     data: str | None = None
@@ -54,6 +55,7 @@ class Settings:
     dtype: Literal["float32", "bfloat16"] | None = None
     workers: int | None = None
     ray_address: str | None = None
+    checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 1)
@@ -64,6 +66,8 @@ class Settings:
         at_least("seed", self.seed, 0)
         if self.workers is not None:
             at_least("workers", self.workers, 1)
+        if not self.checkpoint_every >= 0:
+            raise UsageError(f"--checkpoint-every must be a number of seconds, 0 or more, got {self.checkpoint_every}")
         for name in ("alpha1", "alpha2"):
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < float("inf"):

@@ -6,15 +6,18 @@ the trial's results.
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+import ray
 from ray import tune
 
 if TYPE_CHECKING:
     from pipelines.backbone import Backbone
+    from pipelines.checkpoint import PackState
     from pipelines.run import Job, Report
     from pipelines.slot import SlotSpec
 
@@ -28,10 +31,12 @@ class PackPlan:
     Attributes:
         specs: Its slots.
         keep: Whether finished slots are tested and hand out their tensors.
+        saved: Checkpoints to go on from, the oldest first (`pipelines.checkpoint`); slots in none of them start afresh.
     """
 
     specs: tuple[SlotSpec, ...]
     keep: bool = False
+    saved: tuple[bytes, ...] = ()
 
     @property
     def configs(self) -> list[int]:
@@ -50,7 +55,7 @@ class PackPlan:
             return [self]
         first = set(configs[: len(configs) // 2])
         return [
-            PackPlan(tuple(spec for spec in self.specs if (spec.config in first) is side), self.keep)
+            PackPlan(tuple(spec for spec in self.specs if (spec.config in first) is side), self.keep, self.saved)
             for side in (True, False)
         ]
 
@@ -69,20 +74,32 @@ class Running(Protocol):
     def advance(self, seconds: float) -> list[Report]:
         """Train to the next evaluation, or so many seconds."""
 
+    def state(self) -> PackState:
+        """Where it stands."""
+
+    def restore(self, state: PackState) -> None:
+        """Go on from where another stood."""
+
 
 StartPack = Callable[[Sequence["SlotSpec"], bool], Running]
 
 
-class Parcel:
-    """Carries reports through Tune to whoever takes them; afterwards it is empty, so that Tune's copies stay small."""
+Content = TypeVar("Content", "list[Report]", bytes)
 
-    def __init__(self, reports: list[Report]) -> None:
-        self._reports = reports
 
-    def take(self) -> list[Report]:
-        """The reports, once."""
-        reports, self._reports = self._reports, []
-        return reports
+class Parcel(Generic[Content]):
+    """Carries reports, or a checkpoint, through Tune to whoever takes them.
+
+    Afterwards it is empty, so that Tune's copies stay small.
+    """
+
+    def __init__(self, content: Content) -> None:
+        self._content: Content | None = content
+
+    def take(self) -> Content | None:
+        """The content, once."""
+        content, self._content = self._content, None
+        return content
 
 
 @dataclass(frozen=True)
@@ -137,16 +154,22 @@ class BackboneRunner:
 
 
 class PackTrainable(tune.Trainable):  # type: ignore[misc]
-    """A Tune trial that trains a pack; its config is ``{"plan": PackPlan}``."""
+    """A Tune trial that trains a pack.
 
-    def setup(self, config: dict[str, Any], start_pack: StartPack) -> None:
+    Its config is ``{"plan": PackPlan, "saved": [...]}``, with the plan's checkpoints as Ray objects: Tune writes
+    configs into its snapshots.
+    """
+
+    def setup(self, config: dict[str, Any], start_pack: StartPack, checkpoint_every: float) -> None:
         """Take the first pack."""
         self._start_pack = start_pack
+        self._checkpoint_every = checkpoint_every
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack; the backbone stays."""
         self._plan: PackPlan = new_config["plan"]
+        self._saved: list[Any] = new_config["saved"]
         self._running: Running | None = None
         return True
 
@@ -155,17 +178,31 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
         try:
             if self._running is None:
                 self._running = self._start_pack(self._plan.specs, self._plan.keep)
+                restore(self._running, ray.get(self._saved))
+                self._checkpointed = time.monotonic()
             reports = self._running.advance(REPORT_SECONDS)
+            result = {"reports": Parcel(reports), "steps": self._running.steps, "done": self._running.done}
+            if not self._running.done and time.monotonic() - self._checkpointed >= self._checkpoint_every:
+                result["checkpoint"] = Parcel(self._running.state().dump())
+                self._checkpointed = time.monotonic()
         except Exception as error:
             self._running = None  # lets go of its memory
             return {"crash": Crash(_line(error), traceback.format_exc()), "done": True}
-        return {"reports": Parcel(reports), "steps": self._running.steps, "done": self._running.done}
+        return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: a pack that was cut off starts again from its seeds."""
+        """Nothing: checkpoints travel in results, as workers share no disk with anyone."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: see `save_checkpoint`."""
+
+
+def restore(running: Running, saved: Sequence[bytes]) -> None:
+    """Let a pack go on from checkpoints, the oldest first."""
+    from pipelines.checkpoint import PackState
+
+    for data in saved:
+        running.restore(PackState.parse(data))
 
 
 def _line(error: Exception) -> str:

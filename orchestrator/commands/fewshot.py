@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.cluster import connect
 from orchestrator.comparison import ordered, print_rows
 from orchestrator.errors import RunFailedError, UsageError
@@ -83,9 +84,12 @@ def fewshot(
         recorder,
         Live(console, f"few-shot {target.name}") as live,
         connect(settings.ray_address, settings.workers) as workers,
+        Checkpoints(setup.store, recorder.parent) as checkpoints,
     ):
         planner = FewshotPlanner(setup, settings, draws, sources, workers, recorder, live)
-        run_packs(planner, runner(job, workers.threads), workers)
+        planner.checkpoints = checkpoints
+        run_packs(planner, runner(job, workers.threads), workers, settings.checkpoint_every)
+        checkpoints.forget()
         if not planner.rows:
             raise RunFailedError(
                 "no configuration came through: "

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from orchestrator.cards import store_slot
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.cluster import Workers, connect
 from orchestrator.errors import RunFailedError
 from orchestrator.live import Live
@@ -58,9 +59,12 @@ def pretrain_source(settings: PretrainSettings, console: Console) -> list[Stored
         recorder,
         Live(console, "pretraining") as live,
         connect(settings.ray_address, settings.workers) as workers,
+        Checkpoints(setup.store, recorder.parent) as checkpoints,
     ):
         planner = SourcePlanner(setup, prepared, workers, recorder, live)
-        run_packs(planner, BackboneRunner(job, workers.threads), workers)
+        planner.checkpoints = checkpoints
+        run_packs(planner, BackboneRunner(job, workers.threads), workers, settings.checkpoint_every)
+        checkpoints.forget()
         _show(planner, prepared, console)
         if planner.failures:
             raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))
