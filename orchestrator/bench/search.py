@@ -29,6 +29,7 @@ from orchestrator.errors import RunFailedError
 from orchestrator.settings import SCRATCH, FewshotSettings
 from orchestrator.worker import BackboneRunner, Running
 from pipelines.backbone import Backbone
+from pipelines.checkpoint import PackState
 from pipelines.encode import Batch
 from pipelines.families import Embed, Family, SlotView
 from pipelines.run import Job, PackRun, Report
@@ -168,6 +169,14 @@ class TimedRun:
         self.watch.packs += self.watch.now() - start
         self.note.write_text(json.dumps({"packs": self.watch.packs, "passes": self.watch.passes}), encoding="utf-8")
         return reports
+
+    def state(self) -> PackState:
+        """Where the pack stands."""
+        return self.run.state()
+
+    def restore(self, state: PackState) -> None:
+        """Go on from where another stood."""
+        self.run.restore(state)
 
 
 def main() -> None:
