@@ -49,7 +49,7 @@ def store_slot(
         seed=spec.seed,
         k=k,
         metric=prepared.data.metric,
-        dev_score=report.best.score,
+        dev_score=(report.final.dev or report.best).score,
         test_score=report.final.test.score if report.final.test else None,
         rows_train=len(prepared.data.train),
         data_source=setup.source.kind,

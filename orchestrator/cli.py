@@ -41,6 +41,10 @@ MAX_LENGTH = typer.Option(help="s: texts are cut to so many tokens.")
 ALPHA1 = typer.Option(help="Learning rate of the prompt. Default: by backbone and task.")
 ALPHA2 = typer.Option(help="Learning rate of A and B. Default: by backbone.")
 LABEL_WORDS = typer.Option(help="What a text-to-text backbone answers: the task's words, or digits as released.")
+SCORING = typer.Option(
+    help="How a text-to-text backbone is judged: by the likelihood of its answers, or by what it generates. "
+    "Default: classes by likelihood, all else by generation."
+)
 SKIP_BAD_ROWS = typer.Option("--skip-bad-rows", help="Leave malformed rows out and count them, instead of stopping.")
 BATCH = typer.Option(help="Rows a step.")
 PATIENCE = typer.Option(help="Stop after so many evaluations without improvement; 0 for never.")
@@ -58,6 +62,7 @@ def pretrain_source(
     data: Annotated[str | None, DATA] = None,
     skip_bad_rows: Annotated[bool, SKIP_BAD_ROWS] = False,
     label_words: Annotated[Literal["words", "digits"], LABEL_WORDS] = "words",
+    scoring: Annotated[Literal["auto", "likelihood", "generation"], SCORING] = "auto",
     backbone: Annotated[str, BACKBONE] = "minilm",
     steps: Annotated[int, typer.Option(help="Optimiser steps for each task.")] = 600,
     eval_every: Annotated[int, EVAL_EVERY] = 100,
@@ -81,10 +86,10 @@ def pretrain_source(
 
     names = tuple(name.strip() for name in tasks.split(","))
     settings = PretrainSettings(
-        tasks=names, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words, backbone=backbone, steps=steps,
-        eval_every=eval_every, batch=batch, patience=patience, m=m, r=r, budget=budget, max_length=max_length,
-        alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype, workers=workers, ray_address=ray_address,
-        checkpoint_every=checkpoint_every,
+        tasks=names, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words, scoring=scoring,
+        backbone=backbone, steps=steps, eval_every=eval_every, batch=batch, patience=patience, m=m, r=r, budget=budget,
+        max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype, workers=workers,
+        ray_address=ray_address, checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())
 
@@ -107,6 +112,7 @@ def fewshot(
     data: Annotated[str | None, DATA] = None,
     skip_bad_rows: Annotated[bool, SKIP_BAD_ROWS] = False,
     label_words: Annotated[Literal["words", "digits"], LABEL_WORDS] = "words",
+    scoring: Annotated[Literal["auto", "likelihood", "generation"], SCORING] = "auto",
     backbone: Annotated[str, BACKBONE] = "minilm",
     steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 40,
     eval_every: Annotated[int, EVAL_EVERY] = 10,
@@ -133,10 +139,9 @@ def fewshot(
     settings = FewshotSettings(
         target=target, k=k, per_class=per_class, dev=dev, start=start, trials=trials, seeds=seeds, halving=halving,
         configs_per_pack=pack, protocol=protocol, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words,
-        backbone=backbone, steps=steps, eval_every=eval_every, batch=batch,
-        patience=patience, m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed,
-        dtype=dtype, workers=workers, ray_address=ray_address,
-        checkpoint_every=checkpoint_every,
+        scoring=scoring, backbone=backbone, steps=steps, eval_every=eval_every, batch=batch, patience=patience,
+        m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype,
+        workers=workers, ray_address=ray_address, checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from orchestrator.cards import store_slot
 from orchestrator.cluster import Workers
 from orchestrator.comparison import DEPT, ZERO_SHOT, Row
 from orchestrator.live import Live
-from orchestrator.outcomes import Outcome
+from orchestrator.outcomes import Outcome, said_of_answers
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
 from orchestrator.reading import FEWSHOT
@@ -94,7 +95,7 @@ class FewshotPlanner(RecordedPlanner):
         """Store the finalist that was best on dev: the seed of it that was best on dev."""
         trained = {c: f.choice for c, f in self._finalists.items() if f.method == DEPT and self._finished(c)}
         config = self._leader(trained)
-        report = max(self.outcomes[config].reports, key=lambda r: r.best.objective if r.best else 0.0)
+        report = max(self.outcomes[config].reports, key=lambda r: r.best.objective if r.best else -math.inf)
         draw = self.draws[report.spec.seed - self.settings.seed]
         source = self.sources.get(report.spec.start)
         stored = store_slot(
@@ -180,6 +181,7 @@ class FewshotPlanner(RecordedPlanner):
             "dev_rows": len(data.dev),
             "test_rows": len(data.test) if data.test else 0,
             "metric": data.metric,
+            "scoring": data.scoring,
             "method": method,
             "start_task": self._start_task(choice.start),
         }
@@ -221,6 +223,9 @@ class FewshotPlanner(RecordedPlanner):
         values = {"test_score": summary.mean, "test_std": summary.std}
         if summary.interval:
             values |= {"test_ci_low": summary.interval[0], "test_ci_high": summary.interval[1]}
+        values |= outcome.test_metrics
+        if said := said_of_answers(values):
+            self.live.say(f"{finalist.method}, {self._name(finalist.choice)}{said}")
         self.recorder.summarise(outcome.config, values, {BY_SEED: row.scores})
 
     def _judged(self, config: int) -> bool:

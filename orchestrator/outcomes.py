@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
+from pipelines.judging import AGREEMENT, UNREAD
 from pipelines.run import Report
 
 State = Literal["training", "finished", "pruned", "failed"]
@@ -59,12 +60,23 @@ class Outcome:
     @property
     def dev_score(self) -> float:
         """Mean over the slots of the dev metric of their best checkpoints."""
-        return fmean(report.best.score for report in self.latest.values() if report.best)
+        qualities = [r.final.dev if r.final and r.final.dev else r.best for r in self.latest.values()]
+        return fmean(quality.score for quality in qualities if quality)
 
     @property
     def test_scores(self) -> dict[int, float]:
         """Test metric of each slot that was tested, by seed."""
         return {r.spec.seed: r.final.test.score for r in self.reports if r.final is not None and r.final.test}
+
+    @property
+    def test_metrics(self) -> dict[str, float]:
+        """Mean over the tested slots of every metric on test, by its name in a run: ``test_f1``, ..."""
+        found = [r.final.metrics for r in self.reports if r.final is not None]
+        names = dict.fromkeys(name for metrics in found for name in metrics)
+        return {
+            name if name in (AGREEMENT, UNREAD) else f"test_{name}": fmean(m[name] for m in found if name in m)
+            for name in names
+        }
 
 
 class Outcomes:
@@ -95,3 +107,9 @@ class Outcomes:
                 outcome.history.append((outcome.step, outcome.objective))
             outcomes.append(outcome)
         return outcomes
+
+
+def said_of_answers(metrics: Mapping[str, float]) -> str:
+    """For a person: how far both ways of scoring agree, and how many generated answers were none."""
+    words = {AGREEMENT: "likelihood and generation give the same class in", UNREAD: "answers that could not be read:"}
+    return "".join(f"; {text} {metrics[name]:.1%}" for name, text in words.items() if name in metrics)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import UsageError
 from pipelines.backbone import BackboneInfo, load_tokenizer
 from pipelines.encode import Encoded, encode
-from pipelines.slot import SlotData
-from tasks import DataSource, Rows, Task, draw_fewshot, find_leaks, hold_out, primary_metric
+from pipelines.gold import answer_tokens
+from pipelines.slot import Scoring, SlotData
+from tasks import DataSource, Rows, Task, draw_fewshot, find_leaks, hold_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -45,13 +46,23 @@ class Preparer:
         info: The backbone.
         s: Longest text, in tokens.
         label_words: What a text-to-text backbone answers: the task's words, or digits.
+        scoring: How a text-to-text backbone's answers are judged; None for classes by likelihood, all else by what is
+            generated.
     """
 
-    def __init__(self, source: DataSource, info: BackboneInfo, s: int, label_words: LabelWords = "words") -> None:
+    def __init__(
+        self,
+        source: DataSource,
+        info: BackboneInfo,
+        s: int,
+        label_words: LabelWords = "words",
+        scoring: Scoring | None = None,
+    ) -> None:
         self.source = source
         self.info = info
         self.s = s
         self.label_words = label_words
+        self.scoring = scoring
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(info.folder)
 
     def full(self, name: str, seed: int) -> Prepared:
@@ -86,9 +97,11 @@ class Preparer:
             dev=self._encode(dev),
             test=encoded_test,
             labels=task.labels,
-            metric=primary_metric(task.metric),
+            metrics=tuple(task.metric.split("+")),
             segments=len(task.fields),
             words=() if self.info.family == "encoder" else self._words(task),
+            value_range=task.value_range,
+            scoring=self._scoring(task),
         )
         notes = [*notes]
         if leaks := find_leaks(train.examples, test.examples):
@@ -103,21 +116,21 @@ class Preparer:
     def _encode(self, rows: Rows) -> Encoded:
         return encode(rows, self.tokenizer, self.info.family, self.s)
 
+    def _scoring(self, task: Task) -> Scoring:
+        if self.info.family == "encoder":  # its head gives classes and numbers directly
+            return "likelihood"
+        return self.scoring or ("likelihood" if task.gold == "class" else "generation")
+
     def _words(self, task: Task) -> tuple[tuple[int, ...], ...]:
         """Token ids of the label words, as they come out after a text."""
-        words = tuple(tuple(self._word(word)) for word in task.words(self.label_words))
+        found = answer_tokens(task.words(self.label_words), self.tokenizer, self.info.family, end=False)
+        words = tuple(tuple(word) for word in found)
         if len(set(words)) < len(words):
             raise UsageError(
                 f"label words {task.words(self.label_words)} of {task.name} are not told apart by the tokenizer of "
                 f"{self.info.name}: give the task other label words"
             )
         return words
-
-    def _word(self, word: str) -> list[int]:
-        if self.info.family == "encoder-decoder":
-            return list(self.tokenizer(word).input_ids)  # ends in the end-of-sequence token
-        before = self.tokenizer("label:").input_ids
-        return list(self.tokenizer(f"label: {word}").input_ids[len(before) :])
 
 
 def _left_out(*splits: Rows) -> list[str]:

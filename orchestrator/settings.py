@@ -22,6 +22,8 @@ class Settings:
         eval_every: Steps between evaluations on dev.
         batch: Rows a step, for each slot.
         label_words: What a text-to-text backbone answers: the task's words, or ``digits`` as in the released code.
+        scoring: How a text-to-text backbone's answers are judged: by the ``likelihood`` of label words or right
+            answers, by ``generation``, or ``auto``: classes by likelihood, all else by generation.
         skip_bad_rows: Leave malformed rows out, and say how many.
         max_length: s: where texts are cut, and how many positions have an update.
         m: Prompt rows; None for the family's default.
@@ -43,6 +45,7 @@ class Settings:
     eval_every: int
     batch: int = 32
     label_words: LabelWords = "words"
+    scoring: Literal["auto", "likelihood", "generation"] = "auto"
     skip_bad_rows: bool = False
     max_length: int = 256
     m: int | None = None
@@ -74,6 +77,8 @@ class Settings:
                 raise UsageError(f"--{name} must be a positive learning rate, got {rate}")
         if self.label_words not in get_args(LabelWords):
             raise UsageError(f"--label-words must be words or digits, got {self.label_words!r}")
+        if self.scoring not in ("auto", "likelihood", "generation"):
+            raise UsageError(f"--scoring must be auto, likelihood or generation, got {self.scoring!r}")
         if self.dtype not in (None, "float32", "bfloat16"):
             raise UsageError(f"--dtype must be float32 or bfloat16, got {self.dtype!r}")
 

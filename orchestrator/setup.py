@@ -17,7 +17,7 @@ from pipelines.methods.dept import scale
 from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape
 from pipelines.slot import SlotSpec
 from prompts_store import PromptStore
-from tasks import CLASS_FORMS, FORMS, WORDED_FORMS, DataSource, Task, open_data
+from tasks import ENCODER_FORMS, FORMS, DataSource, Task, open_data
 
 log = logging.getLogger(__name__)
 
@@ -98,20 +98,29 @@ def set_up(settings: Settings, tasks: Sequence[str], console: Console) -> Setup:
     log.debug(
         "backbone %s: %s, d=%d, fingerprint %s, in %s", info.name, info.family, info.d, info.fingerprint, info.folder
     )
+    _check_scoring(settings.scoring, info)
     for name in tasks:
         _check_form(source.task(name), info)
     shape = choose_shape(info, s=settings.max_length, m=settings.m, r=settings.r, budget=settings.budget)
+    scoring = None if settings.scoring == "auto" else settings.scoring
+    preparer = Preparer(source, info, shape.s, settings.label_words, scoring)
     if source.notice:
         console.print(Panel(source.notice, title="sample data", border_style="bold yellow", style="yellow"))
-    return Setup(settings, source, info, shape, Preparer(source, info, shape.s, settings.label_words), PromptStore())
+    return Setup(settings, source, info, shape, preparer, PromptStore())
 
 
 def _check_form(task: Task, info: BackboneInfo) -> None:
-    """An encoder's head reads one text or two; a text-to-text backbone reads options as well, in the task's wording."""
-    usable = CLASS_FORMS if info.family == "encoder" else WORDED_FORMS
-    if task.form not in usable:
+    """An encoder's head reads one text or two; a text-to-text backbone reads any form, in the task's wording."""
+    if info.family == "encoder" and task.form not in ENCODER_FORMS:
         raise UsageError(
             f"task {task.name!r} is of the form {task.form!r} ({FORMS[task.form].summary}), which cannot be trained on "
-            f"the {info.family} {info.name} yet: use a task of the form {', '.join(usable)}"
-            + (", or a text-to-text backbone" if task.form in WORDED_FORMS else "")
+            f"the encoder {info.name}: use a text-to-text backbone, or a task of the form {', '.join(ENCODER_FORMS)}"
+        )
+
+
+def _check_scoring(scoring: str, info: BackboneInfo) -> None:
+    if info.family == "encoder" and scoring == "generation":
+        raise UsageError(
+            f"--scoring generation needs a backbone that answers in words, and {info.name} is an encoder: leave it "
+            "out, or use a text-to-text backbone"
         )

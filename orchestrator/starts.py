@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from orchestrator.settings import AUTO, SCRATCH
 from orchestrator.setup import Setup
-from prompts_store import Artifact, StoredPrompt, StoreError
-from tasks import SAMPLE_PREFIX, LabelMap, Task, label_map
+from prompts_store import Artifact, Card, StoredPrompt, StoreError
+from tasks import SAMPLE_PREFIX, LabelMap, Task, gold_of_metric, label_map
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Source:
         stored: Its version in the registry.
         artifact: Its tensors and card.
         labels: Which of its classes stands for each of the target's.
-        zero_shot: Whether it can classify the target as it is.
+        zero_shot: Whether it can answer the target as it is.
     """
 
     stored: StoredPrompt
@@ -73,6 +73,14 @@ def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
 def _load(setup: Setup, stored: StoredPrompt, target: Task) -> Source:
     artifact = setup.store.get(stored.ref)
     labels = label_map(target, stored.task, artifact.card.labels)
-    # a text-to-text backbone scores any label word; an encoder's head knows its own classes alone
-    zero_shot = setup.info.family != "encoder" or len(labels.pairs) == len(target.labels)
-    return Source(stored, artifact, labels, zero_shot)
+    return Source(stored, artifact, labels, _can_answer(artifact.card, target, labels))
+
+
+def _can_answer(card: Card, target: Task, labels: LabelMap) -> bool:
+    """A source of classes answers in classes, one of numbers in numbers; a text-to-text backbone in any label words.
+
+    An encoder's head knows its own classes alone; without classes it gives a number.
+    """
+    if gold_of_metric(card.metric) != target.gold:
+        return False
+    return card.family != "encoder" or len(labels.pairs) == len(target.labels)

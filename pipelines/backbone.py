@@ -9,6 +9,7 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ class Backbone:
     def dtype(self) -> torch.dtype:
         """What the backbone computes in."""
         return self.vocabulary.dtype
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The backbone's own."""
+        return load_tokenizer(self.info.folder)
 
     @property
     def vocabulary(self) -> Tensor:

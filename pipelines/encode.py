@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from pipelines.gold import Gold, gold_of
 from tasks import Rows, Task
 
 if TYPE_CHECKING:
@@ -27,18 +28,23 @@ class Encoded:
         ids: Token ids of all rows, one after the other, int32.
         segments: For each token of an encoder 1 or 2 for the text it stands in, else 0, uint8.
         offsets: Where each row starts, int64, ``(N + 1,)``.
-        labels: Class ids, int64, ``(N,)``.
+        gold: What the rows are labelled with.
         truncated: How many rows were cut to the longest length allowed.
     """
 
     ids: np.ndarray
     segments: np.ndarray
     offsets: np.ndarray
-    labels: np.ndarray
+    gold: Gold
     truncated: int
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.gold)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class ids, int64, ``(N,)``; -1 where rows have no class."""
+        return self.gold.labels
 
     @property
     def lengths(self) -> np.ndarray:
@@ -54,7 +60,9 @@ class Batch:
         ids: Token ids, ``(N, L)``.
         mask: Real tokens, bool, ``(N, L)``.
         segments: As in `Encoded`, ``(N, L)``.
-        labels: Class ids, ``(N,)``.
+        labels: Class ids, ``(N,)``; -1 for rows without a class.
+        values: Numbers of a regression, ``(N,)``; 0 for other rows.
+        targets: For each row the token ids of what is to be answered; empty where `Gold.targets` are.
         slot: For each row the index of its slot, ``(N,)``.
     """
 
@@ -62,6 +70,8 @@ class Batch:
     mask: Tensor
     segments: Tensor
     labels: Tensor
+    values: Tensor
+    targets: Sequence[Tensor]
     slot: Tensor
 
 
@@ -91,7 +101,7 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerFast, family: FamilyName, s
         ids=np.concatenate(ids),
         segments=np.concatenate(segments),
         offsets=np.concatenate([[0], lengths.cumsum()]),
-        labels=np.array([example.label for example in examples]),
+        gold=gold_of(rows, tokenizer, family),
         truncated=truncated,
     )
 
@@ -122,6 +132,12 @@ def collate(rows: Sequence[tuple[int, Encoded, int]], device: torch.device) -> B
         mask=(torch.arange(ids.shape[1]) < lengths[:, None]).to(device),
         segments=segments.to(device),
         labels=torch.tensor([int(encoded.labels[i]) for _, encoded, i in rows], device=device),
+        values=torch.tensor(
+            [float(e.gold.values[i]) if len(e.gold.values) else 0.0 for _, e, i in rows],
+            dtype=torch.float64,
+            device=device,
+        ),
+        targets=[torch.from_numpy(encoded.gold.target(i)).long().to(device) for _, encoded, i in rows],
         slot=torch.tensor([slot for slot, _, _ in rows], device=device),
     )
 

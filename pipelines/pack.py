@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -17,13 +18,13 @@ from torch import Tensor
 
 from pipelines.backbone import Backbone
 from pipelines.dropout import row_keys, with_dropout
-from pipelines.encode import Encoded, chunks, collate
+from pipelines.encode import Batch, Encoded, chunks, collate
 from pipelines.errors import PipelineError
 from pipelines.families import FAMILIES, Embed, SlotView
+from pipelines.judging import Judgement, Said, judge
 from pipelines.memory import is_out_of_memory, release
 from pipelines.methods.dept import Inputs, input_embeddings
-from pipelines.slot import Quality, Slot
-from tasks import score
+from pipelines.slot import Slot
 
 CHUNK_TOKENS = {"cpu": 1024, "cuda": 65536}
 """Tokens in a pass where nothing was measured; see `pipelines.fitting`."""
@@ -81,8 +82,8 @@ class Pack:
 
     def __init__(self, backbone: Backbone, slots: Sequence[Slot], chunk_tokens: int | None = None) -> None:
         for slot in slots:
-            # a decoder's label word stands in the same sequence
-            word = max(map(len, slot.data.words), default=0) if backbone.info.family == "decoder" else 0
+            # a decoder's answer stands in the same sequence
+            word = slot.data.answer_limit if backbone.info.family == "decoder" else 0
             backbone.info.check_length(slot.spec.m, slot.spec.s, word)
         self.backbone = backbone
         self.slots = list(slots)
@@ -108,8 +109,38 @@ class Pack:
 
     def judge(self, slots: Sequence[Slot]) -> None:
         """Evaluate slots on dev and let each decide whether to go on."""
-        for slot, scores in zip(slots, self.scores(slots, [slot.data.dev for slot in slots]), strict=True):
-            slot.judge(quality(slot, scores, slot.data.dev))
+        for slot, found in zip(slots, self.evaluate(slots, [slot.data.dev for slot in slots]), strict=True):
+            slot.judge(found.quality)
+
+    def evaluate(self, slots: Sequence[Slot], sets: Sequence[Encoded], *, final: bool = False) -> list[Judgement]:
+        """How good each slot is on its set.
+
+        Args:
+            slots: To be evaluated.
+            sets: For each slot its rows.
+            final: Whether to generate as well where slots are chosen by likelihood: for the metric of answers in words,
+                and for the agreement of both ways of scoring classes.
+        """
+        said = [Said() for _ in slots]
+        written = self.backbone.info.family != "encoder"
+        for k, scores in self._some(slots, sets, lambda s: not written or s.data.classes > 0, self.scores):
+            said[k] = replace(said[k], scores=scores)
+        for k, values in self._some(slots, sets, lambda s: written and not s.data.classes, self.likelihoods):
+            said[k] = replace(said[k], likelihood=values)
+        for k, ids in self._some(
+            slots, sets, lambda s: written and (final or s.data.scoring == "generation"), self.generate
+        ):
+            said[k] = replace(said[k], generated=ids)
+        return [judge(slot.data, rows.gold, own, self._read) for slot, rows, own in zip(slots, sets, said, strict=True)]
+
+    def _read(self, generated: Sequence[Sequence[int]]) -> list[str]:
+        tokenizer = self.backbone.tokenizer
+        return [tokenizer.decode(list(ids), skip_special_tokens=True) for ids in generated]
+
+    def chosen_without_metric(self, slot: Slot) -> bool:
+        """Whether a slot's answers in words are scored by their likelihood alone while it is chosen."""
+        written = self.backbone.info.family != "encoder"
+        return written and not slot.data.classes and slot.data.scoring == "likelihood"
 
     def _update(self, slots: Sequence[Slot]) -> None:
         rows = [(k, slot.data.train, i) for k, slot in enumerate(slots) for i in slot.next_rows()]
@@ -141,19 +172,69 @@ class Pack:
         return values
 
     @_shrinking
-    @torch.no_grad()
     def scores(self, slots: Sequence[Slot], sets: Sequence[Encoded]) -> list[Tensor]:
-        """Class scores of each slot for each row of its set: ``(rows, classes)`` tensors on the CPU."""
+        """Scores of each slot for each row of its set, see `Family.scores`: ``(rows, outputs)``, on the CPU."""
+        found = self._over(
+            slots,
+            sets,
+            lambda here, batch, embed, views: list(self.family.scores(self.backbone, batch, embed, views).cpu()),
+        )
+        return [
+            torch.stack([row[: slot.data.outputs] for row in rows]).to(slot.dtype)
+            for slot, rows in zip(slots, found, strict=True)
+        ]
+
+    @_shrinking
+    def likelihoods(self, slots: Sequence[Slot], sets: Sequence[Encoded]) -> list[Tensor]:
+        """Mean log-likelihood per token of each row's target: ``(rows,)`` tensors on the CPU."""
+        found = self._over(
+            slots,
+            sets,
+            lambda here, batch, embed, views: list(-self.family.losses(self.backbone, batch, embed, views).cpu()),
+        )
+        return [torch.stack(rows) for rows in found]
+
+    @_shrinking
+    def generate(self, slots: Sequence[Slot], sets: Sequence[Encoded]) -> list[list[list[int]]]:
+        """What each slot answers to each row of its set: token ids, at most its `SlotData.answer_limit`."""
+
+        def say(here: Sequence[Slot], batch: Batch, embed: Embed, views: Sequence[SlotView]) -> list[list[int]]:
+            limits = [here[k].data.answer_limit for k in batch.slot.tolist()]
+            said = self.family.generate(self.backbone, batch, embed, views, max(limits))
+            return [ids[:limit] for ids, limit in zip(said, limits, strict=True)]  # as the slot would alone
+
+        return self._over(slots, sets, say)
+
+    @torch.no_grad()
+    def _over(
+        self,
+        slots: Sequence[Slot],
+        sets: Sequence[Encoded],
+        say: Callable[[Sequence[Slot], Batch, Embed, Sequence[SlotView]], Sequence[T]],
+    ) -> list[list[T]]:
+        """Something for each row of each slot's set, in the rows' order; rows of several slots are read together."""
         rows = [(k, encoded, i) for k, encoded in enumerate(sets) for i in range(len(encoded))]
-        out = [torch.empty(len(e), slot.data.classes, dtype=slot.dtype) for slot, e in zip(slots, sets, strict=True)]
+        out: list[dict[int, T]] = [{} for _ in sets]
         for chosen in chunks(self._lengths(slots, rows), 2 * self.chunk_tokens):
             present, batch_rows = _renumber([rows[i] for i in chosen])
             here = [slots[k] for k in present]
             batch = collate(batch_rows, self.backbone.device)
-            values = self.family.scores(self.backbone, batch, self._embed(here), self._views(here)).cpu()
+            values = say(here, batch, self._embed(here), self._views(here))
             for (k, _, i), value in zip((rows[j] for j in chosen), values, strict=True):
-                out[k][i] = value[: out[k].shape[1]]
-        return out
+                out[k][i] = value
+        return [[found[i] for i in range(len(found))] for found in out]
+
+    @staticmethod
+    def _some(
+        slots: Sequence[Slot],
+        sets: Sequence[Encoded],
+        wanted: Callable[[Slot], bool],
+        pass_over: Callable[[Sequence[Slot], Sequence[Encoded]], list[T]],
+    ) -> list[tuple[int, T]]:
+        """One pass over the slots that want it, with their places."""
+        places = [k for k, slot in enumerate(slots) if wanted(slot)]
+        found = pass_over([slots[k] for k in places], [sets[k] for k in places]) if places else []
+        return list(zip(places, found, strict=True))
 
     def _lengths(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[int]:
         return [slots[k].spec.m + int(encoded.offsets[i + 1] - encoded.offsets[i]) for k, encoded, i in rows]
@@ -169,17 +250,14 @@ class Pack:
     @staticmethod
     def _views(slots: Sequence[Slot]) -> list[SlotView]:
         return [
-            SlotView(s.data.classes, s.head, [torch.tensor(word, dtype=torch.long) for word in s.data.words])
+            SlotView(
+                s.data.classes,
+                s.head,
+                [torch.tensor(word, dtype=torch.long) for word in s.data.words],
+                s.data.value_range or (0.0, 1.0),
+            )
             for s in slots
         ]
-
-
-def quality(slot: Slot, scores: Tensor, rows: Encoded) -> Quality:
-    """The metric and the mean log-likelihood of the right classes."""
-    labels = torch.from_numpy(rows.labels)
-    likelihood = scores.double().log_softmax(-1)[torch.arange(len(labels)), labels].mean()
-    values = score(slot.data.metric, scores.argmax(-1).tolist(), labels.tolist(), slot.data.classes)
-    return Quality(values[slot.data.metric], float(likelihood))
 
 
 def _renumber(rows: Sequence[tuple[int, Encoded, int]]) -> tuple[list[int], list[tuple[int, Encoded, int]]]:

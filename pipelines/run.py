@@ -12,9 +12,8 @@ from torch import Tensor
 
 from pipelines.backbone import Backbone
 from pipelines.checkpoint import PackState
-from pipelines.encode import Encoded
 from pipelines.halving import Halving
-from pipelines.pack import Pack, quality
+from pipelines.pack import Pack
 from pipelines.slot import Quality, Slot, SlotData, SlotSpec, Status
 from pipelines.start import SCRATCH, start_tensors
 from prompts_store import Artifact
@@ -50,10 +49,14 @@ class Final:
     Attributes:
         tensors: The best checkpoint by dev, float32, on the CPU.
         test: Quality on the test rows, if there are any.
+        metrics: Every metric of the task on the test rows, and how its answers were read, see `judging.Judgement`.
+        dev: Quality on dev by the task's metric, where the checkpoint was chosen without it, by likelihood alone.
     """
 
     tensors: Mapping[str, Tensor]
     test: Quality | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    dev: Quality | None = None
 
 
 @dataclass(frozen=True)
@@ -178,11 +181,15 @@ class PackRun:
     def _final(self, slot: Slot) -> Final:
         slot.restore_best()
         tensors = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in slot.params.items()}
-        test: Encoded | None = slot.data.test
-        if test is None:
-            return Final(tensors, None)
-        (scores,) = self.pack.scores([slot], [test])
-        return Final(tensors, quality(slot, scores, test))
+        data = slot.data
+        dev = None
+        if self.pack.chosen_without_metric(slot):
+            (on_dev,) = self.pack.evaluate([slot], [data.dev], final=True)
+            dev = on_dev.quality
+        if data.test is None:
+            return Final(tensors, None, dev=dev)
+        (found,) = self.pack.evaluate([slot], [data.test], final=True)
+        return Final(tensors, found.quality, found.metrics, dev)
 
 
 def _stop_siblings(slots: Sequence[Slot]) -> None:

@@ -17,8 +17,11 @@ from pipelines.errors import PipelineError
 from pipelines.methods.dept import Factors
 
 Status = Literal["training", "finished", "dropped", "diverged"]
+Scoring = Literal["likelihood", "generation"]
 FACTOR_NAMES = ("prompt", "A", "B")
 _OPTIMIZER, _BEST = "optimizer/", "best/"  # how the names of a checkpoint's other tensors begin
+ANSWER_MARGIN = 8
+"""Tokens beyond the longest target after which generating stops: an answer that goes on is wrong, not cut short."""
 
 
 @dataclass(frozen=True)
@@ -76,37 +79,63 @@ class SlotSpec:
 
 @dataclass(frozen=True)
 class SlotData:
-    """The rows of a slot and how its classes are read.
+    """The rows of a slot and how what is said of them is judged.
 
     Attributes:
         train: Rows to learn from.
         dev: Rows that choose the checkpoint and the configuration.
-        labels: Names of the classes, in the order of their ids.
-        metric: Name of the task's metric.
+        labels: Names of the classes, in the order of their ids; empty where rows have no classes.
+        metrics: Names of the task's metrics; the first one chooses.
         segments: Texts in a row: 1 or 2.
         words: Token ids of each class's label word; empty for encoders.
         test: Rows nothing is chosen on, or None while searching.
+        value_range: Least and greatest number of a regression; None where rows have no number.
+        scoring: How a text-to-text backbone is judged while it is chosen: by the likelihood of its answers, or by what
+            it generates.
     """
 
     train: Encoded
     dev: Encoded
     labels: tuple[str, ...]
-    metric: str
+    metrics: tuple[str, ...]
     segments: int
     words: tuple[tuple[int, ...], ...] = ()
     test: Encoded | None = None
+    value_range: tuple[float, float] | None = None
+    scoring: Scoring = "likelihood"
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that chooses."""
+        return self.metrics[0]
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; 0 where rows have none."""
         return len(self.labels)
+
+    @property
+    def outputs(self) -> int:
+        """Rows of an encoder's head: one a class, or one for a number."""
+        return self.classes or 1
+
+    @property
+    def answer_limit(self) -> int:
+        """Tokens of the longest answer that is looked for: a label word, or somewhat more than any row's target."""
+        if self.words:
+            return max(map(len, self.words))
+        sets = [rows for rows in (self.train, self.dev, self.test) if rows is not None]
+        longest = max(rows.gold.longest_target for rows in sets)
+        return longest + ANSWER_MARGIN if longest else 0
 
 
 @dataclass(frozen=True, order=True)
 class Quality:
-    """How good a checkpoint is on dev: the metric first, then the mean log-likelihood of the right classes.
+    """How good a checkpoint is: the metric first, then the mean log-likelihood of what is right.
 
-    Sixteen dev rows tie often on the metric; the likelihood breaks the ties.
+    Sixteen dev rows tie often on the metric; the likelihood breaks the ties. Of classes it is over the classes, of
+    answers in words per token, and of a number that an encoder gives it is minus the squared error (a Gaussian's, up to
+    a constant).
     """
 
     score: float
@@ -114,9 +143,9 @@ class Quality:
 
     @property
     def objective(self) -> float:
-        """Both in one number, for a search: the metric plus a thousandth of the classes' geometric-mean probability.
+        """Both in one number, for a search: the metric plus a thousandth of the geometric-mean probability.
 
-        The second term is below 0.001, less than one row of any dev set that ties.
+        The second term is between 0 and 0.001, less than one row of any dev set that ties; the metric may be negative.
         """
         return self.score + 1e-3 * math.exp(self.log_likelihood)
 

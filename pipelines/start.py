@@ -57,21 +57,23 @@ def start_tensors(
         )
         tensors = {"prompt": prompt, "A": A, "B": B}
     if backbone.info.family == "encoder":
-        head = heads.initial_head(backbone.info.d, data.segments, data.classes, generator)
+        head = heads.initial_head(backbone.info.d, data.segments, data.outputs, generator)
         if artifact is not None:
             mapping = match_labels(artifact.card.labels, data.labels) if labels is None else labels
-            head = _transferred_head(head, artifact, mapping, data.classes, generator)
+            if not data.labels:  # a number's one row comes from a number's
+                mapping = {} if artifact.card.labels else {0: 0}
+            head = _transferred_head(head, artifact, mapping, data.outputs, generator)
         tensors |= {f"head.{name}": tensor for name, tensor in head.items()}
     return tensors
 
 
 def _transferred_head(
-    fresh: dict[str, Tensor], artifact: Artifact, labels: Mapping[int, int], classes: int, generator: torch.Generator
+    fresh: dict[str, Tensor], artifact: Artifact, labels: Mapping[int, int], outputs: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
     stored = artifact.head
     if not stored or stored["hidden.weight"].shape != fresh["hidden.weight"].shape:
         return fresh
-    weight, bias = remap_output_rows(stored["output.weight"], stored["output.bias"], labels, classes, generator)
+    weight, bias = remap_output_rows(stored["output.weight"], stored["output.bias"], labels, outputs, generator)
     return {
         "hidden.weight": stored["hidden.weight"],
         "hidden.bias": stored["hidden.bias"],

@@ -36,8 +36,6 @@ FORMS: Mapping[str, Form] = MappingProxyType(
 )
 """Name of a form -> what its tasks have in common."""
 
-CLASS_FORMS = ("single", "pair")
-"""The forms that every backbone can be trained on: one or two texts and a class."""
-
-WORDED_FORMS = (*CLASS_FORMS, "choice")
-"""The forms that a text-to-text backbone can be trained on, in the task's wording: all that have classes."""
+ENCODER_FORMS = ("single", "pair", "regression")
+"""The forms that an encoder can be trained on: one or two texts, and a class or a number. Text-to-text backbones can be
+trained on all."""

@@ -96,6 +96,11 @@ def check_metric(metric: str, gold: Gold, n_classes: int) -> tuple[str, ...]:
     return names
 
 
+def gold_of_metric(metric: str) -> Gold | None:
+    """Return what rows are labelled with where this metric is used; None for an unknown one."""
+    return next((gold for gold, names in _KNOWN.items() if metric in names), None)
+
+
 def primary_metric(metric: str) -> str:
     """Return the name by which configurations are chosen: the first in ``metric``."""
     return metric.split("+")[0]

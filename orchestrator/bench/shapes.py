@@ -14,6 +14,7 @@ import transformers as t
 from pipelines.architecture import architecture_of
 from pipelines.backbone import Backbone, BackboneInfo, locate
 from pipelines.encode import Encoded
+from pipelines.gold import Gold
 from pipelines.heads import initial_head
 from pipelines.methods.dept import BUDGET, rank_for_budget
 from pipelines.slot import Slot, SlotData, SlotSpec
@@ -72,7 +73,7 @@ def texts(rows: int, mean: int, seed: int, backbone: Backbone, s: int) -> Encode
         ids=rng.integers(4, backbone.vocabulary.shape[0], lengths.sum()).astype(np.int32),
         segments=np.ones(lengths.sum(), np.uint8),
         offsets=np.concatenate([[0], lengths.cumsum()]),
-        labels=rng.integers(0, 2, rows),
+        gold=Gold.of_classes(rng.integers(0, 2, rows)),
         truncated=0,
     )
 
@@ -93,5 +94,5 @@ def slot(backbone: Backbone, rows: Encoded, batch: int, seed: int, m: int, r: in
         alpha2=1e-3, head_lr=1e-3, steps=10**6, batch=batch, eval_every=10**6, seed=seed,
     )  # fmt: skip
     words = () if family == "encoder" else ((7,), (9,))
-    data = SlotData(train=rows, dev=rows, labels=("a", "b"), metric="accuracy", segments=1, words=words)
+    data = SlotData(train=rows, dev=rows, labels=("a", "b"), metrics=("accuracy",), segments=1, words=words)
     return Slot(spec, data, tensors, backbone.device)

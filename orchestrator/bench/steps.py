@@ -138,4 +138,4 @@ def _padded(batch: Batch, width: int) -> Batch:
     """The same rows, padded to a fixed width."""
     missing = width - batch.ids.shape[1]
     wider = {name: pad(getattr(batch, name), (0, missing)) for name in ("ids", "mask", "segments")}
-    return Batch(**wider, labels=batch.labels, slot=batch.slot)
+    return replace(batch, **wider)

@@ -13,7 +13,7 @@ from orchestrator.settings import at_least
 from pipelines.backbone import BackboneInfo, describe_backbone, load_tokenizer
 from pipelines.encode import encode
 from tasks import (
-    CLASS_FORMS,
+    ENCODER_FORMS,
     SAMPLE_PREFIX,
     Example,
     Rows,
@@ -74,9 +74,9 @@ def check_task(
     tokenizer = load_tokenizer(info.folder)
     s = max_length or task.max_length
     family: FamilyName = info.family
-    if family == "encoder" and task.form not in CLASS_FORMS:
+    if family == "encoder" and task.form not in ENCODER_FORMS:
         family = "encoder-decoder"
-        _say(console, f"no encoder reads the form {task.form!r} yet: shown is the text that the template makes")
+        _say(console, f"no encoder reads the form {task.form!r}: shown is the text that the template makes")
     _check_lengths(splits, tokenizer, family, s, console)
     if family != "encoder" and task.labels:
         _check_words(task, info, tokenizer, console)

@@ -12,7 +12,7 @@ from orchestrator.checkpoints import Checkpoints
 from orchestrator.cluster import Workers, connect
 from orchestrator.errors import RunFailedError
 from orchestrator.live import Live
-from orchestrator.outcomes import Outcome
+from orchestrator.outcomes import Outcome, said_of_answers
 from orchestrator.packs import run_packs
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
@@ -104,10 +104,15 @@ class SourcePlanner(RecordedPlanner):
         self.recorder.tag(outcome.config, "prompt", stored.ref)
         (test,) = outcome.test_scores.values()
         self.recorder.summarise(
-            outcome.config, {"test_score": test, "best_dev_score": outcome.dev_score, "best_step": report.best_step}
+            outcome.config,
+            {"test_score": test, "best_dev_score": outcome.dev_score, "best_step": report.best_step}
+            | outcome.test_metrics,
         )
         self.recorder.finish(outcome.config, "finished")
-        self.live.say(f"stored {stored.ref}: {prepared.data.metric} {test:.1%} on test, {outcome.dev_score:.1%} on dev")
+        self.live.say(
+            f"stored {stored.ref}: {prepared.data.metric} {test:.1%} on test, {outcome.dev_score:.1%} on dev"
+            f"{said_of_answers(outcome.test_metrics)}"
+        )
 
     def _spec(self, config: int, prepared: Prepared) -> SlotSpec:
         setup, name = self.setup, prepared.task.name
@@ -129,6 +134,7 @@ class SourcePlanner(RecordedPlanner):
         params = spec.to_dict() | {
             "parameters": parameter_count(spec.m, spec.r, spec.s, info.d),
             "rows_train": len(prepared.data.train),
+            "scoring": prepared.data.scoring,
         }
         tags = {KIND: EXPERIMENT, "task": spec.task, "backbone": info.name, "data_digest": prepared.digest}
         self.launch(spec.config, spec.task, [spec], params, tags)

@@ -10,10 +10,9 @@ from rich.table import Table
 
 from orchestrator.errors import UsageError
 from tasks import (
-    CLASS_FORMS,
+    ENCODER_FORMS,
     FORMS,
     SAMPLE_PREFIX,
-    WORDED_FORMS,
     DataSource,
     Example,
     Guess,
@@ -36,10 +35,10 @@ def list_tasks(console: Console) -> list[Task]:
     table = Table("task", "form", "labels", "metric", "sample", "title")
     for task in catalogue:
         sample = "yes" if task.name in SAMPLE_TASKS else ""
-        form = task.form + ("" if task.form in CLASS_FORMS else " *" if task.form in WORDED_FORMS else " **")
+        form = task.form + ("" if task.form in ENCODER_FORMS else " *")
         table.add_row(task.name, form, str(len(task.labels) or ""), task.metric, sample, task.title)
     console.print(table)
-    console.print("* for text-to-text backbones  ** cannot be trained yet", highlight=False, markup=False)
+    console.print("* for text-to-text backbones", highlight=False, markup=False)
     console.print("one task: orchestrator tasks show NAME", highlight=False)
     return catalogue
 
@@ -112,9 +111,9 @@ def new_task(name: str, data: str, console: Console) -> Guess:
 
 
 def described_form(task: Task) -> str:
-    """A task's form in words, and whether it can be trained."""
-    trained = "; for text-to-text backbones" if task.form in WORDED_FORMS else "; cannot be trained yet"
-    return f"{task.form}: {FORMS[task.form].summary}" + ("" if task.form in CLASS_FORMS else trained)
+    """A task's form in words, and what can be trained on it."""
+    trained = "" if task.form in ENCODER_FORMS else "; for text-to-text backbones"
+    return f"{task.form}: {FORMS[task.form].summary}{trained}"
 
 
 def described_answer(task: Task, example: Example) -> str:

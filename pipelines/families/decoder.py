@@ -10,14 +10,22 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pipelines.backbone import Backbone
 from pipelines.encode import Batch
-from pipelines.families.base import Embed, SlotView, every_word, gold_words, scatter_scores, word_log_likelihood
+from pipelines.families.base import (
+    Embed,
+    SlotView,
+    every_word,
+    gold_words,
+    greedy,
+    scatter_scores,
+    word_log_likelihood,
+)
 
 
 class Decoder:
     """See `pipelines.families.base.Family`."""
 
     def losses(self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView]) -> Tensor:
-        """Minus the mean log-likelihood per token of each row's label word."""
+        """Minus the mean log-likelihood per token of each row's label word or target."""
         row = torch.arange(len(batch.slot), device=batch.slot.device)
         return -self._word_likelihood(backbone, batch, embed, row, gold_words(batch, slots))
 
@@ -26,6 +34,18 @@ class Decoder:
         row, words, column = every_word(batch, slots)
         values = self._word_likelihood(backbone, batch, embed, row, words)
         return scatter_scores(values, row, column, len(batch.slot), slots)
+
+    def generate(
+        self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView], limit: int
+    ) -> list[list[int]]:
+        """The greedy continuation of prompt and text, which are padded on the left; its tokens get no update."""
+        lengths = batch.mask.sum(1, keepdim=True)
+        place = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+        ids = batch.ids.gather(1, (place + lengths) % batch.ids.shape[1])  # the padding comes round to the front
+        mask = place >= batch.ids.shape[1] - lengths
+        inputs = embed(backbone.word_embeddings(ids), mask, batch.slot)
+        embeddings = inputs.embeddings.to(backbone.dtype)
+        return greedy(backbone, limit, inputs_embeds=embeddings, attention_mask=inputs.mask.long())
 
     def _word_likelihood(
         self, backbone: Backbone, batch: Batch, embed: Embed, row: Tensor, words: Sequence[Tensor]

@@ -10,14 +10,22 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pipelines.backbone import Backbone
 from pipelines.encode import Batch
-from pipelines.families.base import Embed, SlotView, every_word, gold_words, scatter_scores, word_log_likelihood
+from pipelines.families.base import (
+    Embed,
+    SlotView,
+    every_word,
+    gold_words,
+    greedy,
+    scatter_scores,
+    word_log_likelihood,
+)
 
 
 class EncoderDecoder:
     """See `pipelines.families.base.Family`."""
 
     def losses(self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView]) -> Tensor:
-        """Minus the mean log-likelihood per token of each row's label word."""
+        """Minus the mean log-likelihood per token of each row's label word or target."""
         encoded, mask = self._encode(backbone, batch, embed)
         return -self._decode(backbone, encoded, mask, gold_words(batch, slots))
 
@@ -27,6 +35,16 @@ class EncoderDecoder:
         row, words, column = every_word(batch, slots)
         values = self._decode(backbone, encoded[row], mask[row], words)
         return scatter_scores(values, row, column, len(batch.slot), slots)
+
+    def generate(
+        self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView], limit: int
+    ) -> list[list[int]]:
+        """The decoder's greedy answer, without its start token."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        encoded, mask = self._encode(backbone, batch, embed)
+        outputs = BaseModelOutput(last_hidden_state=encoded)
+        return greedy(backbone, limit, started=1, encoder_outputs=outputs, attention_mask=mask)
 
     def _encode(self, backbone: Backbone, batch: Batch, embed: Embed) -> tuple[Tensor, Tensor]:
         inputs = embed(backbone.word_embeddings(batch.ids), batch.mask, batch.slot)

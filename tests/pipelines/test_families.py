@@ -221,3 +221,26 @@ def test_word_log_likelihood_of_half_precision_is_computed_in_float32() -> None:
     got = word_log_likelihood(logits, torch.tensor([[3]]), torch.tensor([[True]]))
     assert got.dtype == torch.float32
     assert got.item() == pytest.approx(float(logits[0, 0].float().log_softmax(-1)[3]), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart", *kinds_of("decoder")])
+@torch.no_grad()
+def test_generation_equals_a_plain_greedy_loop(tiny: Tiny, kind: str) -> None:
+    """Rows of several slots together, against one row at a time, the whole model called anew for each token."""
+    mixed = Mixed(tiny(kind))
+    limit = 5
+    said = mixed.family.generate(mixed.backbone, mixed.batch, mixed.embed, mixed.views, limit)
+    model = mixed.backbone.model
+    for got, (k, encoded, i) in zip(said, mixed.rows, strict=True):
+        text = prompted(mixed.backbone, mixed.slots[k], own_ids(encoded, i))[None]
+        wanted: list[int] = []
+        while len(wanted) < limit and LAST not in wanted:
+            if mixed.backbone.info.family == "encoder-decoder":
+                before = torch.tensor([[model.config.decoder_start_token_id, *wanted]])
+                logits = model(inputs_embeds=text, decoder_input_ids=before).logits
+            else:
+                so_far = model.get_input_embeddings()(torch.tensor([wanted], dtype=torch.long))
+                logits = model(inputs_embeds=torch.cat([text, so_far], 1)).logits
+            wanted.append(int(logits[0, -1].argmax()))
+        assert got == wanted
+    assert len({tuple(ids) for ids in said}) > 1

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pipelines.backbone import Backbone
 from pipelines.errors import PipelineError
 from pipelines.families import FAMILIES
-from pipelines.pack import Pack, quality
+from pipelines.judging import Said, judge
+from pipelines.pack import Pack
 from pipelines.slot import Slot, SlotData
 from tests.pipelines.tiny import FAMILY_KINDS, Tiny, random_tensors, toy_data, toy_slot, toy_spec, train
 
@@ -198,7 +199,7 @@ def test_quality(tiny: Tiny) -> None:
     slot = toy_slot(tiny("bert"), toy_spec(), data)
     assert data.dev.labels.tolist() == [0, 1, 2, 0, 1]
     scores = torch.tensor([[2.0, 0, 0], [0, 3, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
-    found = quality(slot, scores, data.dev)
+    found = judge(slot.data, data.dev.gold, Said(scores), lambda ids: []).quality
     assert found.score == pytest.approx(3 / 5)
     right = [(2, 2, 0, 0), (3, 3, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (1, 0, 1, 0)]
     by_hand = [own - math.log(sum(math.exp(value) for value in row)) for own, *row in right]

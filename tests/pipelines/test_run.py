@@ -10,7 +10,7 @@ import torch
 from pipelines.backbone import Backbone, load_backbone
 from pipelines.errors import PipelineError
 from pipelines.halving import Halving
-from pipelines.pack import Pack, quality
+from pipelines.pack import Pack
 from pipelines.run import Job, PackRun, Report
 from pipelines.slot import Slot, SlotData, SlotSpec
 from tests.pipelines.test_start import make_artifact
@@ -169,16 +169,15 @@ def test_results_that_are_kept(backbone: Backbone, data: dict[str, SlotData]) ->
         assert all(t.dtype == torch.float32 and not t.requires_grad for t in tensors.values())
         again = Slot(own, rows, tensors, backbone.device)
         pack = Pack(backbone, [again])
-        (scores,) = pack.scores([again], [rows.dev])
-        found = quality(again, scores, rows.dev)
+        found = pack.evaluate([again], [rows.dev])[0].quality
         assert found.score == report.best.score
         assert found.log_likelihood == pytest.approx(report.best.log_likelihood, abs=1e-5)
         if rows.test is None:
             assert report.final.test is None
         else:
-            (scores,) = pack.scores([again], [rows.test])
+            (on_test,) = pack.evaluate([again], [rows.test])
             assert report.final.test is not None
-            assert report.final.test.score == quality(again, scores, rows.test).score
+            assert report.final.test.score == on_test.quality.score
     first = last["0"]
     assert first.dev is not None
     assert first.best_step < 8

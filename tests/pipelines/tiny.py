@@ -17,7 +17,7 @@ from pipelines.backbone import Backbone
 from pipelines.encode import encode
 from pipelines.heads import initial_head
 from pipelines.pack import Pack
-from pipelines.slot import Slot, SlotData, SlotSpec
+from pipelines.slot import Scoring, Slot, SlotData, SlotSpec
 from tasks import Example, Rows, Task
 
 SPECIAL = ("[UNK]", "[PAD]", "[CLS]", "[SEP]")
@@ -135,8 +135,14 @@ def build_tokenizer(family: FamilyName) -> Any:
     )
 
 
-def toy_task(form: str = "pair", classes: int = 2, metric: str = "accuracy") -> Task:
-    fields = ("first", "second")[: 1 + (form == "pair")]
+METRICS = {"regression": "pearson+spearman", "span": "answer_f1+exact_match"}
+VALUE_RANGE = (-1.0, 3.0)
+
+
+def toy_task(form: str = "pair", classes: int = 2) -> Task:
+    fields = ("first", "second")[: 1 + (form != "single")]
+    if form in METRICS:
+        classes = 0
     return Task(
         name="toy",
         version=1,
@@ -147,7 +153,9 @@ def toy_task(form: str = "pair", classes: int = 2, metric: str = "accuracy") -> 
         labels=tuple(f"label {i}" for i in range(classes)),
         label_words=tuple(["p", "q r", "s t u"][:classes]),
         template=" v ".join(f"{{{name}}}" for name in fields) + " w",
-        metric=metric,
+        metric=METRICS.get(form, "accuracy"),
+        value_range=VALUE_RANGE if form == "regression" else None,
+        value_step=1.0,
     )
 
 
@@ -156,13 +164,19 @@ def toy_rows(task: Task, rows: int, seed: int, longest: int = 8) -> Rows:
     examples = []
     for i in range(rows):
         texts = tuple(" ".join(draw.choices(string.ascii_lowercase, k=draw.randint(1, longest))) for _ in task.fields)
-        examples.append(Example.of(texts, i % len(task.labels)))
+        if task.gold == "class":
+            examples.append(Example.of(texts, i % len(task.labels)))
+        elif task.gold == "value":
+            examples.append(Example.valued(texts, draw.uniform(*VALUE_RANGE)))
+        else:
+            answers = [" ".join(draw.choices(string.ascii_lowercase, k=draw.randint(1, 3))) for _ in range(i % 2 + 1)]
+            examples.append(Example.answered(texts, tuple(answers)))
     return Rows.of(task, "train", examples, "toy")
 
 
 def toy_data(
     backbone: Backbone, *, form: str = "pair", classes: int = 2, rows: int = 6, s: int = 24, seed: int = 0,
-    longest: int = 8, test: int = 0,
+    longest: int = 8, test: int = 0, scoring: Scoring = "likelihood",
 ) -> SlotData:  # fmt: skip
     family = backbone.info.family
     task = toy_task(form, classes)
@@ -180,9 +194,11 @@ def toy_data(
         dev=encoded(5, seed + 1000),
         test=encoded(test, seed + 2000) if test else None,
         labels=task.labels,
-        metric="accuracy",
+        metrics=tuple(task.metric.split("+")),
         segments=len(task.fields),
         words=words,
+        value_range=task.value_range,
+        scoring=scoring,
     )
 
 
@@ -201,7 +217,7 @@ def random_tensors(spec: SlotSpec, data: SlotData, family: FamilyName, seed: int
     shapes = {"prompt": (spec.m, d), "A": (spec.s, spec.r), "B": (spec.r, d)}
     tensors = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
     if family == "encoder":
-        head = initial_head(d, data.segments, data.classes, generator)
+        head = initial_head(d, data.segments, data.outputs, generator)
         tensors |= {f"head.{name}": tensor.double() for name, tensor in head.items()}
     return tensors
 
