@@ -114,7 +114,8 @@ class TimedFamily:
         self.watch.start()
         losses = self.family.losses(backbone, batch, embed, slots)
         self.watch.stop()
-        losses.register_hook(self._backward)  # type: ignore[no-untyped-call]
+        if losses.requires_grad:
+            losses.register_hook(self._backward)  # type: ignore[no-untyped-call]
         return losses
 
     def scores(self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView]) -> Tensor:
@@ -123,6 +124,15 @@ class TimedFamily:
         scores = self.family.scores(backbone, batch, embed, slots)
         self.watch.stop()
         return scores
+
+    def generate(
+        self, backbone: Backbone, batch: Batch, embed: Embed, slots: Sequence[SlotView], limit: int
+    ) -> list[list[int]]:
+        """The family's."""
+        self.watch.start()
+        said = self.family.generate(backbone, batch, embed, slots, limit)
+        self.watch.stop()
+        return said
 
     def _backward(self, gradient: Tensor) -> None:
         self.watch.start()
