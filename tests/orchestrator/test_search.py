@@ -8,9 +8,11 @@ from optuna.trial import TrialState
 
 from orchestrator.outcomes import Outcomes
 from orchestrator.search import Budget, Choice, Range, Search, Space, Start
-from pipelines.run import Report
+from pipelines.halving import Halving
+from pipelines.run import Job, PackRun, Report
 from pipelines.slot import Quality, SlotSpec, Status
 from tests.orchestrator.test_packs import spec
+from tests.pipelines.tiny import Tiny, toy_data, toy_spec
 
 STARTS = (Start("scratch", 20, 16), Start("dept-minilm-mnli/3", 10, 8))
 
@@ -97,3 +99,36 @@ def test_the_objective_ranks_by_score_then_likelihood() -> None:
     worse, tied, better = Quality(0.5, -0.2), Quality(0.5, -0.1), Quality(0.5625, -3.0)
     assert worse < tied < better
     assert worse.objective < tied.objective < better.objective
+
+
+def test_a_pack_with_halving_is_told_as_it_went(tiny: Tiny) -> None:
+    """Real slots, two draws each: the study's states, last values and steps are those of the pack."""
+    backbone = tiny("bert")
+    data = {"0": toy_data(backbone), "1": toy_data(backbone, seed=1)}
+    rates = [0.05, 0.02, 1e38, 0.01]  # the third diverges
+    specs = [
+        toy_spec(key=f"{c}/{seed}", config=c, data=str(seed), seed=seed, alpha1=rate, steps=8, eval_every=2)
+        for c, rate in enumerate(rates)
+        for seed in range(2)
+    ]
+    run = PackRun(backbone, specs, Job("tiny", "", data, halving=Halving.over(8, 2)), keep=False)
+    search, outcomes = Search(space(), seed=0), Outcomes()
+    for config in range(4):
+        search.ask(config)
+        outcomes.expect(config, 2)
+    while not run.done:
+        outcomes.update(run.advance())
+    search.tell([outcomes[config] for config in range(4)])
+    trials = search.study.trials
+    assert trials[2].state == TrialState.FAIL
+    states = [trials[config].state for config in (0, 1, 3)]
+    assert sorted(state.name for state in states) == ["COMPLETE", "PRUNED", "PRUNED"]
+    for config in (0, 1, 3):
+        slots = [slot for slot in run.pack.slots if slot.spec.config == config]
+        assert len({slot.step for slot in slots}) == 1
+        last = max(trials[config].intermediate_values)
+        assert last == slots[0].step == (8 if trials[config].state == TrialState.COMPLETE else last)
+        best = [slot.best.quality.objective for slot in slots if slot.best]
+        assert trials[config].value == pytest.approx(sum(best) / 2, abs=1e-12)
+        assert trials[config].intermediate_values[last] == trials[config].value
+    assert len({trials[config].value for config in (0, 1, 3)}) == 3  # the likelihood breaks ties
