@@ -37,7 +37,7 @@ BACKBONE = typer.Option(help="'minilm', a hub name or a local folder.")
 PROMPT_ROWS = typer.Option("--m", help="Prompt rows m. Default: 20 for encoders, else 40.")
 RANK = typer.Option("--r", help="Rank r of the update. Default: 16 for encoders, else what a budget of 100 leaves.")
 BUDGET = typer.Option(help="Derive r: as many parameters in all as a plain prompt of so many rows.")
-MAX_LENGTH = typer.Option(help="s: texts are cut to so many tokens.")
+MAX_LENGTH = typer.Option(help="s: texts are cut to so many tokens. Default: the task's own, 256 for most.")
 ALPHA1 = typer.Option(help="Learning rate of the prompt. Default: by backbone and task.")
 ALPHA2 = typer.Option(help="Learning rate of A and B. Default: by backbone.")
 LABEL_WORDS = typer.Option(help="What a text-to-text backbone answers: the task's words, or digits as released.")
@@ -71,7 +71,7 @@ def pretrain_source(
     m: Annotated[int | None, PROMPT_ROWS] = None,
     r: Annotated[int | None, RANK] = None,
     budget: Annotated[int | None, BUDGET] = None,
-    max_length: Annotated[int, MAX_LENGTH] = 256,
+    max_length: Annotated[int | None, MAX_LENGTH] = None,
     alpha1: Annotated[float | None, ALPHA1] = None,
     alpha2: Annotated[float | None, ALPHA2] = None,
     seed: Annotated[int, SEED] = 0,
@@ -123,7 +123,7 @@ def fewshot(
     m: Annotated[int | None, PROMPT_ROWS] = None,
     r: Annotated[int | None, RANK] = None,
     budget: Annotated[int | None, BUDGET] = None,
-    max_length: Annotated[int, MAX_LENGTH] = 256,
+    max_length: Annotated[int | None, MAX_LENGTH] = None,
     alpha1: Annotated[float | None, ALPHA1] = None,
     alpha2: Annotated[float | None, ALPHA2] = None,
     seed: Annotated[int, SEED] = 0,

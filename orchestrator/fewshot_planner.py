@@ -61,7 +61,8 @@ class FewshotPlanner(RecordedPlanner):
         self.workers = workers
         self.rows: list[Row] = []
         self._task = draws[0].task
-        self._space = search_space(setup, draws[0].data.segments, settings.start, sources)
+        self._shape = setup.shapes[self._task.name]
+        self._space = search_space(setup, self._shape, draws[0].data.segments, settings.start, sources)
         self._search = Search(self._space, settings.seed)
         self._choices: dict[int, Choice] = {}
         self._generation: list[int] = []
@@ -128,7 +129,7 @@ class FewshotPlanner(RecordedPlanner):
                 leader = self._leader(tried)
                 finalists.append(Finalist(tried[leader], DEPT, leader))
             elif kind and not choices:  # the search was told to start elsewhere: the published settings stand in
-                usual = self._space.usual(Start(SCRATCH, self.setup.shape.m, self.setup.shape.r))
+                usual = self._space.usual(Start(SCRATCH, self._shape.m, self._shape.r))
                 finalists.append(Finalist(usual, DEPT, None))
         for ref, source in self.sources.items():
             if source.zero_shot:

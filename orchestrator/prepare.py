@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from pipelines.backbone import BackboneInfo, load_tokenizer
-from pipelines.encode import Encoded, encode
+from pipelines.encode import Encoded
+from pipelines.encode_cache import EncodeCache
 from pipelines.gold import answer_tokens
 from pipelines.slot import Scoring, SlotData
-from tasks import DataSource, Rows, Task, draw_fewshot, find_leaks, hold_out
+from tasks import DataSource, Rows, RowStream, Task, draw_fewshot, find_leaks, hold_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tasks import Dev, LabelWords, Protocol
 
 DEV_SHARE, DEV_ROWS = 0.1, 500
+HELD_BYTES = 100_000_000
+"""Larger training files are gone through for every draw, which takes longer, instead of being held."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,6 @@ class Preparer:
     Args:
         source: Where rows come from.
         info: The backbone.
-        s: Longest text, in tokens.
         label_words: What a text-to-text backbone answers: the task's words, or digits.
         scoring: How a text-to-text backbone's answers are judged; None for classes by likelihood, all else by what is
             generated.
@@ -54,47 +56,56 @@ class Preparer:
         self,
         source: DataSource,
         info: BackboneInfo,
-        s: int,
         label_words: LabelWords = "words",
         scoring: Scoring | None = None,
     ) -> None:
         self.source = source
         self.info = info
-        self.s = s
         self.label_words = label_words
         self.scoring = scoring
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(info.folder)
+        self._cache = EncodeCache(self.tokenizer, info.tokenizer_fingerprint, info.family)
 
-    def full(self, name: str, seed: int) -> Prepared:
-        """A source task: all its training rows, less the dev rows held out; tested on the validation split."""
+    def full(self, name: str, s: int, seed: int) -> Prepared:
+        """A source task: all its training rows, less the dev rows held out; tested on the validation split.
+
+        Texts are cut at s tokens.
+        """
         task = self.source.task(name)
         rows = self.source.load(task, "train")
         test = self.source.load(task, "validation")
         train, dev = hold_out(rows, min(DEV_ROWS, int(len(rows) * DEV_SHARE)), seed)
-        return self._prepared(train, dev, test, self._encode(test), _left_out(rows, test))
+        return self._prepared(train, dev, test, s, self._cache.encode(test, s), _left_out(rows, test))
 
     def fewshot(
-        self, name: str, k: int, seeds: Sequence[int], *, per_class: bool, dev: Dev, protocol: Protocol
+        self, name: str, s: int, k: int, seeds: Sequence[int], *, per_class: bool, dev: Dev, protocol: Protocol
     ) -> list[Prepared]:
-        """A target task: for each seed k training rows and the dev rows; all tested on the validation split."""
+        """A target task: for each seed k training rows and the dev rows; all tested on the validation split.
+
+        Texts are cut at s tokens. Where the draw allows it, a large training file is gone through and not held.
+        """
         task = self.source.task(name)
-        rows = self.source.load(task, "train")
+        streamed = dev != "full" and protocol == "balanced" and self.source.size(task, "train") > HELD_BYTES
+        rows = self.source.stream(task, "train") if streamed else self.source.load(task, "train")
         test = self.source.load(task, "validation")
-        encoded_test = self._encode(test)
+        encoded_test = self._cache.encode(test, s)
         prepared = []
         for seed in seeds:
             draw = draw_fewshot(rows, k, seed, per_class=per_class, dev=dev, protocol=protocol)
             train = Rows.of(task, "train", draw.train, rows.source)
             chosen = Rows.of(task, "dev", draw.dev, rows.source)
-            prepared.append(self._prepared(train, chosen, test, encoded_test, [*draw.notes, *_left_out(rows, test)]))
+            notes = [*draw.notes, *_left_out(rows, test)]
+            prepared.append(self._prepared(train, chosen, test, s, encoded_test, notes))
         return prepared
 
-    def _prepared(self, train: Rows, dev: Rows, test: Rows, encoded_test: Encoded, notes: Sequence[str]) -> Prepared:
+    def _prepared(
+        self, train: Rows, dev: Rows, test: Rows, s: int, encoded_test: Encoded, notes: Sequence[str]
+    ) -> Prepared:
         task = train.task
-        encoded = self._encode(train)
+        encoded = self._cache.encode(train, s)
         data = SlotData(
             train=encoded,
-            dev=self._encode(dev),
+            dev=self._cache.encode(dev, s),
             test=encoded_test,
             labels=task.labels,
             metrics=tuple(task.metric.split("+")),
@@ -107,14 +118,13 @@ class Preparer:
         if leaks := find_leaks(train.examples, test.examples):
             notes.append(f"{len(leaks)} of {len(train)} training rows of {task.name} also stand in its test split")
         if encoded.truncated:
-            notes.append(
-                f"{encoded.truncated} of {len(train)} training rows of {task.name} were cut to {self.s} tokens"
-            )
+            notes.append(f"{encoded.truncated} of {len(train)} training rows of {task.name} were cut to {s} tokens")
         digest = ":".join(rows.digest[:16] for rows in (train, dev, test))
         return Prepared(task, data, digest, tuple(notes))
 
-    def _encode(self, rows: Rows) -> Encoded:
-        return encode(rows, self.tokenizer, self.info.family, self.s)
+    def longest_word(self, task: Task) -> int:
+        """Tokens of the longest label word; 0 for encoders, and where rows have no classes."""
+        return 0 if self.info.family == "encoder" else max(map(len, self._words(task)), default=0)
 
     def _scoring(self, task: Task) -> Scoring:
         if self.info.family == "encoder":  # its head gives classes and numbers directly
@@ -133,6 +143,6 @@ class Preparer:
         return words
 
 
-def _left_out(*splits: Rows) -> list[str]:
+def _left_out(*splits: Rows | RowStream) -> list[str]:
     """What a person should know about malformed rows."""
     return [f"{rows.task.name}, {rows.split}: {rows.bad}" for rows in splits if rows.bad.count]

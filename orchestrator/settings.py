@@ -25,7 +25,8 @@ class Settings:
         scoring: How a text-to-text backbone's answers are judged: by the ``likelihood`` of label words or right
             answers, by ``generation``, or ``auto``: classes by likelihood, all else by generation.
         skip_bad_rows: Leave malformed rows out, and say how many.
-        max_length: s: where texts are cut, and how many positions have an update.
+        max_length: s: where texts are cut, and how many positions have an update; None for the task's own, or what
+            the backbone's positions leave.
         m: Prompt rows; None for the family's default.
         r: Rank; None for the family's default, or what the budget leaves.
         budget: Size of the plain prompt whose parameters P_s, A and B may have together, in rows; None for no bound.
@@ -47,7 +48,7 @@ class Settings:
     label_words: LabelWords = "words"
     scoring: Literal["auto", "likelihood", "generation"] = "auto"
     skip_bad_rows: bool = False
-    max_length: int = 256
+    max_length: int | None = None
     m: int | None = None
     r: int | None = None
     budget: int | None = None
@@ -64,7 +65,8 @@ class Settings:
         at_least("steps", self.steps, 1)
         at_least("eval-every", self.eval_every, 1)
         at_least("batch", self.batch, 1)
-        at_least("max-length", self.max_length, 1)
+        if self.max_length is not None:
+            at_least("max-length", self.max_length, 1)
         at_least("patience", self.patience, 0)
         at_least("seed", self.seed, 0)
         if self.workers is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from orchestrator.prepare import Preparer
 from orchestrator.settings import Settings
 from pipelines.backbone import BackboneInfo, describe_backbone
 from pipelines.methods.dept import scale
-from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape
+from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape, longest_text
 from pipelines.slot import SlotSpec
 from prompts_store import PromptStore
 from tasks import ENCODER_FORMS, FORMS, DataSource, Task, open_data
@@ -30,7 +30,7 @@ class Setup:
         settings: What the user asked for.
         source: Where rows come from.
         info: The backbone.
-        shape: (m, r, s).
+        shapes: (m, r, s) of each task.
         preparer: Tokenises tasks.
         store: Where prompts and runs are kept.
     """
@@ -38,7 +38,7 @@ class Setup:
     settings: Settings
     source: DataSource
     info: BackboneInfo
-    shape: Shape
+    shapes: Mapping[str, Shape]
     preparer: Preparer
     store: PromptStore
 
@@ -73,7 +73,7 @@ class Setup:
             start=start,
             m=m,
             r=r,
-            s=self.shape.s,
+            s=self.shapes[task].s,
             gamma=scale(r, self.recipe.scaling),
             alpha1=alpha1,
             alpha2=alpha2,
@@ -101,12 +101,26 @@ def set_up(settings: Settings, tasks: Sequence[str], console: Console) -> Setup:
     _check_scoring(settings.scoring, info)
     for name in tasks:
         _check_form(source.task(name), info)
-    shape = choose_shape(info, s=settings.max_length, m=settings.m, r=settings.r, budget=settings.budget)
     scoring = None if settings.scoring == "auto" else settings.scoring
-    preparer = Preparer(source, info, shape.s, settings.label_words, scoring)
+    preparer = Preparer(source, info, settings.label_words, scoring)
+    shapes = {task.name: _shape(task, settings, preparer, console) for task in map(source.task, tasks)}
     if source.notice:
         console.print(Panel(source.notice, title="sample data", border_style="bold yellow", style="yellow"))
-    return Setup(settings, source, info, shape, preparer, PromptStore())
+    return Setup(settings, source, info, shapes, preparer, PromptStore())
+
+
+def _shape(task: Task, settings: Settings, preparer: Preparer, console: Console) -> Shape:
+    info, s = preparer.info, settings.max_length
+    if s is None:
+        s = longest_text(info, task.max_length, settings.m, preparer.longest_word(task))
+        if s < task.max_length:
+            console.print(
+                f"note: texts of {task.name} are cut at {s} tokens, not the task's {task.max_length}: {info.name} has "
+                f"{info.architecture.position_limit} positions, and the prompt takes some",
+                highlight=False,
+                soft_wrap=True,
+            )
+    return choose_shape(info, s=s, m=settings.m, r=settings.r, budget=settings.budget)
 
 
 def _check_form(task: Task, info: BackboneInfo) -> None:

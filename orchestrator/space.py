@@ -8,11 +8,12 @@ from orchestrator.search import Budget, Range, Space, Start
 from orchestrator.settings import AUTO, SCRATCH
 from orchestrator.setup import Setup
 from orchestrator.starts import Source
+from pipelines.recipes import Shape
 
 
-def search_space(setup: Setup, segments: int, start: str, sources: Sequence[Source]) -> Space:
+def search_space(setup: Setup, shape: Shape, segments: int, start: str, sources: Sequence[Source]) -> Space:
     """What is searched over: all that the user did not fix."""
-    settings, shape = setup.settings, setup.shape
+    settings = setup.settings
     starts = [Start(s.stored.ref, s.stored.m, s.stored.r) for s in sources]
     if start in (AUTO, SCRATCH) or not starts:
         starts.insert(0, Start(SCRATCH, shape.m, shape.r))

@@ -38,6 +38,11 @@ class Encoded:
     gold: Gold
     truncated: int
 
+    @classmethod
+    def of(cls, tokens: Tokens, gold: Gold) -> Encoded:
+        """Put texts and what they are labelled with together."""
+        return cls(tokens.ids, tokens.segments, tokens.offsets, gold, tokens.truncated)
+
     def __len__(self) -> int:
         return len(self.gold)
 
@@ -75,8 +80,23 @@ class Batch:
     slot: Tensor
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """What `Encoded` has of the texts alone, by the same names."""
+
+    ids: np.ndarray
+    segments: np.ndarray
+    offsets: np.ndarray
+    truncated: int
+
+
 def encode(rows: Rows, tokenizer: PreTrainedTokenizerFast, family: FamilyName, s: int) -> Encoded:
-    """Tokenise rows, cutting texts at s tokens.
+    """Tokenise rows and read what they are labelled with; texts are cut at s tokens."""
+    return Encoded.of(tokenise(rows, tokenizer, family, s), gold_of(rows, tokenizer, family))
+
+
+def tokenise(rows: Rows, tokenizer: PreTrainedTokenizerFast, family: FamilyName, s: int) -> Tokens:
+    """Tokenise the texts of rows, cutting them at s tokens.
 
     Encoders read the texts as the tokenizer joins them ([CLS] a [SEP] b [SEP]), the longer cut first; the other
     families read the task's template, cut in front of its last words, which ask for the answer.
@@ -97,11 +117,10 @@ def encode(rows: Rows, tokenizer: PreTrainedTokenizerFast, family: FamilyName, s
     ids = [np.asarray(row, np.int32) for row in texts]
     segments = [np.asarray(row, np.uint8) for row in parts]
     lengths = np.array([len(row) for row in ids])
-    return Encoded(
+    return Tokens(
         ids=np.concatenate(ids),
         segments=np.concatenate(segments),
         offsets=np.concatenate([[0], lengths.cumsum()]),
-        gold=gold_of(rows, tokenizer, family),
         truncated=truncated,
     )
 

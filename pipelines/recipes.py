@@ -53,6 +53,22 @@ class Shape:
     s: int
 
 
+def longest_text(info: BackboneInfo, wanted: int, m: int | None, word: int = 0) -> int:
+    """s: as many tokens as wanted, or what a prompt of m rows leaves of the backbone's positions.
+
+    Args:
+        info: The backbone.
+        wanted: Tokens the task asks for.
+        m: Prompt rows; None for the recipe's.
+        word: Tokens of the longest label word; they share a decoder's positions with the text.
+    """
+    limit = info.architecture.position_limit
+    if limit is None:
+        return wanted
+    taken = (RECIPES[info.family].m if m is None else m) + (word if info.family == "decoder" else 0)
+    return min(wanted, max(1, limit - taken))
+
+
 def choose_shape(info: BackboneInfo, *, s: int, m: int | None, r: int | None, budget: int | None) -> Shape:
     """(m, r, s) from what the user gave, the budget, and the recipe, in this order.
 

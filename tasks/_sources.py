@@ -49,6 +49,10 @@ class DataSource(ABC):
         """Return the rows of a split to go through once or twice, without holding them where they are in a file."""
         return self.load(task, split)
 
+    def size(self, task: Task, split: str) -> int:
+        """Return how many bytes the file of a split has that could be streamed; 0 where there is none."""
+        return 0
+
 
 @dataclass(frozen=True)
 class FolderSource(DataSource):
@@ -97,6 +101,10 @@ class FolderSource(DataSource):
     def stream(self, task: Task, split: str) -> RowStream:
         """Open the file of a split."""
         return stream_rows(self._found(task, split), task, split, skip_bad=self.skip_bad)
+
+    def size(self, task: Task, split: str) -> int:
+        """Return the size of the file of a split, in bytes."""
+        return self._found(task, split).stat().st_size
 
     def _found(self, task: Task, split: str) -> Path:
         self.splits(task)

@@ -51,6 +51,7 @@ def fewshot(
     seeds = range(settings.seed, settings.seed + settings.seeds)
     draws = setup.preparer.fewshot(
         settings.target,
+        setup.shapes[target.name].s,
         settings.k,
         seeds,
         per_class=settings.per_class,

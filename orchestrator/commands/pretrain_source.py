@@ -38,7 +38,8 @@ def pretrain_source(settings: PretrainSettings, console: Console) -> list[Stored
         RunFailedError: If a task failed; the others are stored.
     """
     setup = set_up(settings, settings.tasks, console)
-    prepared = {p.task.name: p for p in (setup.preparer.full(name, settings.seed) for name in settings.tasks)}
+    tasks = {name: setup.source.task(name).name for name in settings.tasks}
+    prepared = {plain: setup.preparer.full(name, setup.shapes[plain].s, settings.seed) for name, plain in tasks.items()}
     for note in (note for p in prepared.values() for note in p.notes):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     job = Job(
@@ -122,8 +123,8 @@ class SourcePlanner(RecordedPlanner):
             task=name,
             data=name,
             start="scratch",
-            m=setup.shape.m,
-            r=setup.shape.r,
+            m=setup.shapes[name].m,
+            r=setup.shapes[name].r,
             alpha1=setup.alpha1(prepared.data.segments),
             alpha2=setup.alpha2,
             seed=setup.settings.seed,

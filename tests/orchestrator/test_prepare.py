@@ -1,14 +1,16 @@
 """From a task and a folder to what a slot trains on."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.prepare import Preparer
+from orchestrator.prepare import Prepared, Preparer
 from pipelines.backbone import describe_backbone
-from tasks import open_data
+from tasks import Rows, Task, open_data
+from tasks._sources import FolderSource
 from tests.pipelines.conftest import shared
 from tests.pipelines.tiny import build_model, build_tokenizer
 
@@ -32,7 +34,7 @@ def rows(tmp_path: Path) -> str:
 
 def preparer(rows: str, backbone: str, label_words: str = "words") -> Preparer:
     source = open_data(rows, ["sst2"], skip_bad=True)
-    return Preparer(source, describe_backbone(backbone), 32, label_words)  # type: ignore[arg-type]
+    return Preparer(source, describe_backbone(backbone), label_words)  # type: ignore[arg-type]
 
 
 def test_label_words_or_digits(rows: str, shared: Path) -> None:
@@ -41,7 +43,7 @@ def test_label_words_or_digits(rows: str, shared: Path) -> None:
         pytest.skip(f"{folder} is absent")
     for style, wanted in (("words", ("negative", "positive")), ("digits", ("0", "1"))):
         prepared = preparer(rows, str(folder), style)
-        data = prepared.full("sst2", 0).data
+        data = prepared.full("sst2", 32, 0).data
         assert tuple(prepared.tokenizer.decode(list(word)).strip() for word in data.words) == wanted
 
 
@@ -50,12 +52,12 @@ def test_words_that_a_tokenizer_cannot_tell_apart(rows: str, tmp_path: Path) -> 
     build_model("llama").save_pretrained(folder)
     build_tokenizer("decoder").save_pretrained(folder)
     with pytest.raises(UsageError, match=r"label words \('0', '1'\) of sst2 are not told apart by the"):
-        preparer(rows, str(folder), "digits").full("sst2", 0)
+        preparer(rows, str(folder), "digits").full("sst2", 32, 0)
 
 
 def test_what_was_left_out_is_said(rows: str) -> None:
     prepared = preparer(rows, "minilm")
-    (note,) = prepared.full("sst2", 0).notes
+    (note,) = prepared.full("sst2", 32, 0).notes
     assert note.startswith("sst2, train: 1 malformed rows were left out: ")
     assert "train.jsonl, line 31" in note
 
@@ -64,10 +66,33 @@ def test_the_released_sampler(rows: str) -> None:
     """It says how far it is from k and from balance; the other draw is exact."""
     made = preparer(rows, "minilm")
     draws = {
-        protocol: made.fewshot("sst2", 4, range(6), per_class=False, dev="k", protocol=protocol)  # type: ignore[arg-type]
+        protocol: made.fewshot("sst2", 32, 4, range(6), per_class=False, dev="k", protocol=protocol)  # type: ignore[arg-type]
         for protocol in ("balanced", "released")
     }
     positive = {name: {int(d.data.train.labels.sum()) for d in drawn} for name, drawn in draws.items()}
     assert positive["balanced"] == {2}
     assert positive["released"] & {1, 3}
     assert all(any("the released sampler drew" in note for note in d.notes) for d in draws["released"])
+
+
+def test_a_large_file_is_drawn_from_without_being_held(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draws() -> list[Prepared]:
+        drawn = preparer(rows, "minilm").fewshot("sst2", 32, 4, range(3), per_class=False, dev="k", protocol="balanced")
+        return list(drawn)
+
+    held = draws()
+    monkeypatch.setattr("orchestrator.prepare.HELD_BYTES", 0)
+    monkeypatch.setattr(FolderSource, "load", only("validation", FolderSource.load))
+    streamed = draws()
+    assert [d.digest for d in streamed] == [d.digest for d in held]
+    assert [d.notes for d in streamed] == [d.notes for d in held]
+
+
+def only(split: str, load: Callable[..., Rows]) -> Callable[..., Rows]:
+    """A `FolderSource.load` that holds the rows of one split alone."""
+
+    def checked(self: FolderSource, task: Task, wanted: str) -> Rows:
+        assert wanted == split
+        return load(self, task, wanted)
+
+    return checked
