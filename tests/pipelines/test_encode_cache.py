@@ -118,7 +118,7 @@ def test_damaged_files_are_made_again(
     made = cache.encode(rows, 8)
     (path,) = files(folder)
     data = path.read_bytes()
-    path.write_bytes(data[:-9] + b"\0" + data[-8:] if damage is None else damage)
+    path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:] if damage is None else damage)
     assert same(cache.encode(rows, 8), made)
     assert len(tokenised) == 2
     assert path.read_bytes() == data

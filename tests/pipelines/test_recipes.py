@@ -7,7 +7,7 @@ from pipelines.architecture import Architecture, FamilyName
 from pipelines.backbone import BackboneInfo
 from pipelines.errors import PipelineError
 from pipelines.methods.dept import parameter_count
-from pipelines.recipes import BUDGET, RECIPES, Shape, choose_shape
+from pipelines.recipes import BUDGET, RECIPES, Shape, choose_shape, longest_text
 
 
 def info(family: FamilyName = "encoder-decoder", position_limit: int | None = None, **changes: Any) -> BackboneInfo:
@@ -78,3 +78,20 @@ def test_every_family_has_a_recipe() -> None:
     assert set(RECIPES) == {"encoder", "encoder-decoder", "decoder"}
     assert all(recipe.alpha1 > 0 and recipe.alpha2 > 0 for recipe in RECIPES.values())
     assert RECIPES["encoder"].head_lr > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "limit", "m", "word", "s"),
+    [
+        ("encoder", 512, None, 0, 348),  # the task's own length fits
+        ("encoder", 360, None, 9, 340),  # the recipe's 20 prompt rows; no label word stands in the sequence
+        ("encoder", 360, 30, 0, 330),
+        ("decoder", 360, None, 3, 317),
+        ("encoder-decoder", None, None, 3, 348),
+        ("encoder", 10, 30, 0, 1),  # too many prompt rows: choose_shape says so
+    ],
+)
+def test_a_tasks_own_length_where_it_fits(
+    family: FamilyName, limit: int | None, m: int | None, word: int, s: int
+) -> None:
+    assert longest_text(info(family=family, position_limit=limit), 348, m, word) == s
