@@ -105,7 +105,7 @@ class Recorder:
 
     def _create(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> str:
         run = self.client.create_run(
-            self.experiment_id, run_name=name, tags={key: _kept(value) for key, value in tags.items()}
+            self.experiment_id, run_name=_kept(name), tags={key: _kept(value) for key, value in tags.items()}
         )
         run_id: str = run.info.run_id
         given = [Param(key, _kept(value)) for key, value in params.items() if value is not None]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from orchestrator.settings import AUTO, SCRATCH
 from orchestrator.setup import Setup
 from prompts_store import Artifact, Card, StoredPrompt, StoreError
 from tasks import SAMPLE_PREFIX, LabelMap, Task, gold_of_metric, label_map
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
     """The sources for ``--from``: all compatible ones for ``auto``, the named one, or none for ``scratch``.
 
     For ``auto`` the best version of each task, except the target's own (its training rows would be in it), and never
-    real sources for a sample target or the reverse. Sources that know all the target's labels come first, then the
-    better ones.
+    real sources for a sample target or the reverse; a damaged one is left out with a warning. Sources that know all the
+    target's labels come first, then the better ones.
 
     Raises:
-        StoreError: If the named one does not exist or was learned on another backbone.
+        StoreError: If the named one does not exist, is damaged, or was learned on another backbone.
     """
     fingerprint = setup.info.fingerprint
     if start == SCRATCH:
@@ -50,7 +53,7 @@ def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
         ]
     else:
         found = [_named(setup, target, start)]
-    sources = [_load(setup, stored, target) for stored in found]
+    sources = [source for stored in found if (source := _usable(setup, stored, target, start))]
     return sorted(
         sources, key=lambda s: (not s.zero_shot, -len(s.labels.pairs), -(s.stored.dev_score or 0.0), s.stored.ref)
     )
@@ -68,6 +71,17 @@ def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
         except StoreError as error:
             errors.append(error)
     raise errors[0]  # about what was looked for first: a sample source of another backbone is the better clue
+
+
+def _usable(setup: Setup, stored: StoredPrompt, target: Task, start: str) -> Source | None:
+    """A source; None, with a warning, for one of ``auto`` that is damaged: the others are as good without it."""
+    try:
+        return _load(setup, stored, target)
+    except StoreError as error:
+        if start != AUTO:
+            raise
+        log.warning("going on without %s: %s", stored.ref, error)
+        return None
 
 
 def _load(setup: Setup, stored: StoredPrompt, target: Task) -> Source:

@@ -132,7 +132,11 @@ def describe_backbone(name: str) -> BackboneInfo:
     from transformers import AutoConfig
 
     folder = locate(name)
-    config = AutoConfig.from_pretrained(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (ValueError, OSError, KeyError) as error:  # also for a model that brings code: it is never run
+        reason = str(error).strip().splitlines()[0]
+        raise PipelineError(f"the backbone {name!r} cannot be used as transformers has it ({reason})") from error
     fingerprint = weights_fingerprint(folder)  # first, as it says what is wrong with a broken file
     vocabulary = _stored_vocabulary(folder, config)
     tokenizer = load_tokenizer(folder)

@@ -122,13 +122,13 @@ def paged(search: Callable[..., Any], *wanted: Any, size: int, **more: Any) -> I
 
 @contextmanager
 def mlflow_errors(uri: str) -> Iterator[None]:
-    """Turn MLflow's and the database's own errors into a `StoreError` that names the store."""
+    """Turn MLflow's, the database's and the disk's own errors into a `StoreError` that names the store."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:  # OSError: a full disk, a server that went away
         reason = str(error).strip().split("\n")[0]
         raise StoreError(without_secrets(f"The MLflow store {uri} refused: {reason}")) from error
 
