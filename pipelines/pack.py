@@ -24,6 +24,7 @@ from pipelines.families import FAMILIES, Embed, SlotView
 from pipelines.judging import Judgement, Said, judge
 from pipelines.memory import is_out_of_memory, release
 from pipelines.methods.dept import Inputs, input_embeddings
+from pipelines.parallel import ALONE, Share
 from pipelines.slot import Slot
 
 CHUNK_TOKENS = {"cpu": 1024, "cuda": 65536}
@@ -78,9 +79,12 @@ class Pack:
         slots: To be trained; they need not have anything in common but the backbone.
         chunk_tokens: Tokens in one forward pass at most; by default what suits the device. Halved, and what was under
             way done again, whenever memory runs out.
+        share: This process's part, if several train the pack together.
     """
 
-    def __init__(self, backbone: Backbone, slots: Sequence[Slot], chunk_tokens: int | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, slots: Sequence[Slot], chunk_tokens: int | None = None, share: Share = ALONE
+    ) -> None:
         for slot in slots:
             # a decoder's answer stands in the same sequence
             word = slot.data.answer_limit if backbone.info.family == "decoder" else 0
@@ -89,6 +93,7 @@ class Pack:
         self.slots = list(slots)
         self.family = FAMILIES[backbone.info.family]
         self.chunk_tokens = chunk_tokens or CHUNK_TOKENS[backbone.device.type]
+        self.share = share
 
     @property
     def training(self) -> list[Slot]:
@@ -131,7 +136,10 @@ class Pack:
             slots, sets, lambda s: written and (final or s.data.scoring == "generation"), self.generate
         ):
             said[k] = replace(said[k], generated=ids)
-        return [judge(slot.data, rows.gold, own, self._read) for slot, rows, own in zip(slots, sets, said, strict=True)]
+        judged = [
+            judge(slot.data, rows.gold, own, self._read) for slot, rows, own in zip(slots, sets, said, strict=True)
+        ]
+        return self.share.agree(judged, self.backbone.device)
 
     def _read(self, generated: Sequence[Sequence[int]]) -> list[str]:
         tokenizer = self.backbone.tokenizer
@@ -144,13 +152,27 @@ class Pack:
 
     def _update(self, slots: Sequence[Slot]) -> None:
         rows = [(k, slot.data.train, i) for k, slot in enumerate(slots) for i in slot.next_rows()]
-        for slot, loss in zip(slots, self._backward(slots, rows), strict=True):
+        losses = self._backward(slots, rows)
+        if self.share.size > 1:
+            losses = self._add_up(slots, losses)
+        for slot, loss in zip(slots, losses, strict=True):
             slot.update(loss)
+
+    def _add_up(self, slots: Sequence[Slot], losses: Sequence[float]) -> list[float]:
+        """Gradients and losses of all processes' rows, in one message."""
+        sums = torch.tensor(losses, dtype=slots[0].dtype)
+        parameters = [parameter for slot in slots for parameter in slot.params.values()]
+        for parameter in parameters:  # none of a slot's rows need be among this process's
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        self.share.add_up([*(p.grad for p in parameters if p.grad is not None), sums], self.backbone.device)
+        values: list[float] = sums.tolist()
+        return values
 
     @_shrinking
     def _backward(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[float]:
         """Gradients of a step's rows, left in the slots' tensors; returns each slot's loss."""
         sizes = torch.tensor([k for k, _, _ in rows]).bincount(minlength=len(slots))
+        rows = [rows[i] for i in self.share.mine(self._lengths(slots, rows))]
         losses = torch.zeros(len(slots), dtype=torch.float64)
         for chosen in chunks(self._lengths(slots, rows), self.chunk_tokens):
             present, batch_rows = _renumber([rows[i] for i in chosen])

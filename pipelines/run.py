@@ -14,6 +14,7 @@ from pipelines.backbone import Backbone
 from pipelines.checkpoint import PackState
 from pipelines.halving import Halving
 from pipelines.pack import Pack
+from pipelines.parallel import ALONE, Share
 from pipelines.slot import Quality, Slot, SlotData, SlotSpec, Status
 from pipelines.start import SCRATCH, start_tensors
 from prompts_store import Artifact
@@ -92,9 +93,12 @@ class PackRun:
         specs: The slots.
         job: What they refer to.
         keep: Whether finished slots are tested and their tensors handed out.
+        share: This process's part, if several run the pack together; all then report the same.
     """
 
-    def __init__(self, backbone: Backbone, specs: Sequence[SlotSpec], job: Job, *, keep: bool) -> None:
+    def __init__(
+        self, backbone: Backbone, specs: Sequence[SlotSpec], job: Job, *, keep: bool, share: Share = ALONE
+    ) -> None:
         self.job = job
         self.keep = keep
         slots = []
@@ -103,7 +107,7 @@ class PackRun:
             artifact = None if spec.start == SCRATCH else job.starts[spec.start]
             tensors = start_tensors(spec, data, backbone, artifact, job.labels.get(spec.start))
             slots.append(Slot(spec, data, tensors, backbone.device))
-        self.pack = Pack(backbone, slots)
+        self.pack = Pack(backbone, slots, share=share)
         self._reported: set[str] = set()
 
     @property
