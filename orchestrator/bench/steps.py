@@ -137,5 +137,5 @@ def _native(name: str, device: torch.device) -> Backbone:
 def _padded(batch: Batch, width: int) -> Batch:
     """The same rows, padded to a fixed width."""
     missing = width - batch.ids.shape[1]
-    wider = {name: pad(getattr(batch, name), (0, missing)) for name in ("ids", "mask", "segments")}
+    wider: dict[str, Any] = {name: pad(getattr(batch, name), (0, missing)) for name in ("ids", "mask", "segments")}
     return replace(batch, **wider)

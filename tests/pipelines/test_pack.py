@@ -46,7 +46,7 @@ configs = st.builds(
     m=st.integers(0, 4),
     r=st.integers(0, 3),
     s=st.sampled_from([4, 9, 24]),
-    form=st.sampled_from(["single", "pair"]),
+    form=st.sampled_from(["single", "pair", "regression", "span"]),
     classes=st.integers(2, 3),
     steps=st.integers(1, 5),
     batch=st.integers(1, 5),
@@ -55,6 +55,7 @@ configs = st.builds(
     seed=st.integers(0, 5),
     longest=st.sampled_from([2, 10]),
     patience=st.integers(0, 1),
+    scoring=st.sampled_from(["likelihood", "likelihood", "generation"]),
     dropout=st.sampled_from([0.0, 0.0, 0.3]),
     fate=st.sampled_from(["lives", "lives", "dropped", "diverges", "poisoned"]),
 )
@@ -67,8 +68,16 @@ def make_slot(backbone: Backbone, config: Config, key: str) -> Slot:
         eval_every=config.eval_every, alpha1=rate, alpha2=rate, head_lr=rate, patience=config.patience,
         dropout=config.dropout,
     )  # fmt: skip
+    encoder = backbone.info.family == "encoder"
+    form = "regression" if encoder and config.form == "span" else config.form
     data = toy_data(
-        backbone, form=config.form, classes=config.classes, s=config.s, seed=config.seed, longest=config.longest
+        backbone,
+        form=form,
+        scoring=config.scoring,
+        classes=config.classes,
+        s=config.s,
+        seed=config.seed,
+        longest=config.longest,
     )
     slot = toy_slot(backbone, spec, data)
     if config.fate == "poisoned":
