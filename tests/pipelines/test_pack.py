@@ -15,7 +15,7 @@ from pipelines.errors import PipelineError
 from pipelines.families import FAMILIES
 from pipelines.judging import Said, judge
 from pipelines.pack import Pack
-from pipelines.slot import Slot, SlotData
+from pipelines.slot import Scoring, Slot, SlotData
 from tests.pipelines.tiny import FAMILY_KINDS, Tiny, random_tensors, toy_data, toy_slot, toy_spec, train
 
 ABSURD = 1e307
@@ -37,6 +37,7 @@ class Config:
     seed: int
     longest: int
     patience: int = 0
+    scoring: Scoring = "likelihood"
     dropout: float = 0.0
     fate: str = "lives"  # or "dropped", "diverges" by its rate, "poisoned": starts from numbers that are not finite
 

@@ -138,3 +138,23 @@ def test_what_is_drawn_follows_the_seed(tiny: Tiny) -> None:
     for name, place in (("prompt", slice(4, 9)), ("head.output.weight", slice(1, 2))):
         assert not torch.equal(one[name][place], other[name][place])
     assert not torch.equal(one["A"][:, 3:], other["A"][:, 3:])
+
+
+def test_a_numbers_output_row_comes_from_a_number_alone(tiny: Tiny) -> None:
+    backbone = tiny("bert")
+    data = toy_data(backbone, form="regression")
+    numbers = make_artifact(labels=())
+    numbers = Artifact(
+        numbers.card,
+        {
+            **numbers.tensors,
+            "head.output.weight": torch.full((1, 256), 0.5),
+            "head.output.bias": torch.full((1,), 0.25),
+        },
+    )
+    tensors = start_tensors(toy_spec(m=4, r=3), data, backbone, numbers, {})
+    assert torch.equal(tensors["head.output.weight"], numbers.tensors["head.output.weight"])
+    assert torch.equal(tensors["head.hidden.weight"], numbers.tensors["head.hidden.weight"])
+    fresh = start_tensors(toy_spec(m=4, r=3), data, backbone, make_artifact(), {})
+    assert tensors["head.output.weight"].shape == fresh["head.output.weight"].shape == (1, 256)
+    assert torch.equal(fresh["head.hidden.weight"], make_artifact().tensors["head.hidden.weight"])
