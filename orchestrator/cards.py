@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator import __version__
+from orchestrator.patience import patiently
 from orchestrator.prepare import Prepared
 from orchestrator.setup import Setup
 from pipelines.heads import HEAD
@@ -59,4 +60,5 @@ def store_slot(
         run_id=run_id,
         orchestrator_version=__version__,
     )
-    return setup.store.put(Artifact(card, dict(report.final.tensors)), run_id=run_id)
+    artifact = Artifact(card, dict(report.final.tensors))
+    return patiently(lambda: setup.store.put(artifact, run_id=run_id))

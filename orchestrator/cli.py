@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from orchestrator import cli_prompts, cli_tasks
+from orchestrator import cli_prompts, cli_runs, cli_tasks
 from orchestrator.cli_logs import add_log_options
 from orchestrator.console import make_console
 from orchestrator.logs import set_up_logs
@@ -144,6 +144,9 @@ def fewshot(
         workers=workers, ray_address=ray_address, checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())
+
+
+cli_runs.add_to(app)
 
 
 @app.command()

@@ -68,7 +68,7 @@ class FewshotPlanner(RecordedPlanner):
         self._generation: list[int] = []
         self._finalists: dict[int, Finalist] = {}
 
-    def next_generation(self) -> Sequence[PackPlan]:
+    def generation(self) -> Sequence[PackPlan]:
         """Tell the search how the last generation went, and ask for the next."""
         self._search.tell([self.outcomes[config] for config in self._generation])
         first = len(self._choices)
@@ -77,6 +77,10 @@ class FewshotPlanner(RecordedPlanner):
         if self._generation:
             return self._share_out([self._ask(config) for config in self._generation])
         return [] if self._finalists else self._finals()
+
+    def replays(self, plan: PackPlan) -> bool:
+        """Finalists are trained again: the winner's tensors are needed."""
+        return not plan.keep
 
     def on_end(self, outcome: Outcome) -> None:
         """Close a configuration's run, with its test scores if it was a finalist."""
@@ -90,7 +94,7 @@ class FewshotPlanner(RecordedPlanner):
             self.live.tell(
                 f"best so far {self._name(self._choices[leader])}, dev {self.outcomes[leader].dev_score:.1%}"
             )
-        self.recorder.finish(config, outcome.state)
+        self.recorder.finish(config, outcome.state, outcome=outcome.record())
 
     def store_winner(self) -> StoredPrompt:
         """Store the finalist that was best on dev: the seed of it that was best on dev."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import nan
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.judging import AGREEMENT, UNREAD
-from pipelines.run import Report
+from pipelines.run import Final, Report
+from pipelines.slot import Quality, SlotSpec
 
 State = Literal["training", "finished", "pruned", "failed"]
 
@@ -78,6 +80,42 @@ class Outcome:
             for name in names
         }
 
+    def record(self) -> dict[str, Any]:
+        """All but tensors, as plain values; `recorded` reads it."""
+        slots = {
+            key: {
+                "step": report.step,
+                "status": report.status,
+                "best": asdict(report.best) if report.best else None,
+                "best_step": report.best_step,
+                "test": asdict(report.final.test) if report.final and report.final.test else None,
+                "metrics": dict(report.final.metrics) if report.final else {},
+                "dev": asdict(report.final.dev) if report.final and report.final.dev else None,
+            }
+            for key, report in self.latest.items()
+        }
+        return {"slots": slots, "history": self.history, "reason": self.reason}
+
+    @classmethod
+    def recorded(cls, config: int, specs: Sequence[SlotSpec], record: Mapping[str, Any]) -> Outcome:
+        """An outcome as it was recorded; its reports have no tensors."""
+        outcome = cls(config, len(specs), reason=record["reason"])
+        outcome.history = [(step, value) for step, value in record["history"]]
+        for spec in specs:
+            if slot := record["slots"].get(spec.key):
+                test, dev = (Quality(**slot[name]) if slot[name] else None for name in ("test", "dev"))
+                outcome.latest[spec.key] = Report(
+                    spec=spec,
+                    step=slot["step"],
+                    status=slot["status"],
+                    loss=nan,
+                    dev=None,
+                    best=Quality(**slot["best"]) if slot["best"] else None,
+                    best_step=slot["best_step"],
+                    final=Final({}, test, slot["metrics"], dev) if test else None,
+                )
+        return outcome
+
 
 class Outcomes:
     """Configurations by number."""
@@ -91,6 +129,10 @@ class Outcomes:
     def expect(self, config: int, slots: int) -> None:
         """A configuration of so many slots is about to be trained."""
         self._by_config[config] = Outcome(config, slots)
+
+    def put(self, outcome: Outcome) -> None:
+        """A configuration's outcome is known from before."""
+        self._by_config[outcome.config] = outcome
 
     def update(self, reports: Iterable[Report]) -> list[Outcome]:
         """Take in the reports of an evaluation; returns the configurations they were about."""

@@ -28,14 +28,44 @@ class RecordedPlanner(ABC):
         self.failures: dict[str, str] = {}
         self.checkpoints: Checkpoints | None = None
         self._names: dict[int, str] = {}
+        recorder.heartbeat.progress = lambda: (live.done, live.total, live.best)
 
     @abstractmethod
-    def next_generation(self) -> Sequence[PackPlan]:
+    def generation(self) -> Sequence[PackPlan]:
         """The next packs; none when the work is done."""
+
+    def replays(self, plan: PackPlan) -> bool:
+        """Whether a pack that had ended before the command was cut off need not be trained again."""
+        return True
 
     @abstractmethod
     def on_end(self, outcome: Outcome) -> None:
         """A configuration has finished on all its seeds, or was pruned."""
+
+    def next_generation(self) -> Sequence[PackPlan]:
+        """The next packs, less those whose end is on record.
+
+        A pack is trained again as a whole unless all of it had ended: halving compares the configurations of a pack.
+        """
+        while plans := self.generation():
+            if left := [plan for plan in plans if not self._replay(plan)]:
+                return left
+        return []
+
+    def _replay(self, plan: PackPlan) -> bool:
+        records = {config: self.recorder.outcome(config) for config in plan.configs}
+        if not self.replays(plan) or not all(records.values()):
+            return False
+        for config, record in records.items():
+            outcome = Outcome.recorded(config, [spec for spec in plan.specs if spec.config == config], record or {})
+            self.outcomes.put(outcome)
+            if outcome.state == "failed":
+                self._fail(outcome)
+            else:
+                self.live.finished(config, outcome.state)
+                self.on_end(outcome)
+        self.live.advance(0, skipped=plan.steps)
+        return True
 
     def launch(
         self, config: int, name: str, specs: Sequence[SlotSpec], params: Mapping[str, Any], tags: Mapping[str, Any]
@@ -53,7 +83,8 @@ class RecordedPlanner(ABC):
             if any(report.best for report in outcome.latest.values()):
                 self.live.evaluated(outcome.config, outcome.step, outcome.dev_score)
             if outcome.state == "failed":
-                self._fail(outcome.config, "the loss or its gradient became infinite or NaN: lower the learning rates")
+                outcome.reason = "the loss or its gradient became infinite or NaN: lower the learning rates"
+                self._fail(outcome)
             elif outcome.state != "training":
                 self.live.finished(outcome.config, outcome.state)
                 self.on_end(outcome)
@@ -68,7 +99,7 @@ class RecordedPlanner(ABC):
         (config,) = plan.configs
         self.outcomes[config].reason = crash.reason
         self.recorder.attach(config, "traceback.txt", crash.traceback)
-        self._fail(config, crash.reason)
+        self._fail(self.outcomes[config])
 
     def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
         """Keep it, if the command keeps any."""
@@ -83,12 +114,13 @@ class RecordedPlanner(ABC):
         """What a configuration is called."""
         return self._names[config]
 
-    def _fail(self, config: int, reason: str) -> None:
-        if self.name(config) not in self.failures:
-            self.failures[self.name(config)] = reason
+    def _fail(self, outcome: Outcome) -> None:
+        config, name = outcome.config, self.name(outcome.config)
+        if name not in self.failures:
+            self.failures[name] = reason = outcome.reason or "unknown"
             self.live.finished(config, "failed")
-            self.live.say(f"[red]{escape(self.name(config))} failed[/red]: {escape(reason)}")
-            self.recorder.finish(config, "failed", reason)
+            self.live.say(f"[red]{escape(name)} failed[/red]: {escape(reason)}")
+            self.recorder.finish(config, "failed", reason, outcome=outcome.record())
 
 
 def _metrics(outcome: Outcome) -> dict[str, float]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.recorder import PARENT, ROLE, STATE
+from orchestrator.recorder import ROLE, STATE
+from orchestrator.resumed import PARENT
 from prompts_store import PromptStore
 from prompts_store.tracking import database_path, default_tracking_uri, mlflow_errors
 from tasks import SAMPLE_PREFIX

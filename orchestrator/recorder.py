@@ -1,26 +1,38 @@
 """The one writer of MLflow runs: a parent per command, a child per configuration.
 
-All runs are written by the driver. A configuration whose pack crashed and started again goes on in the run it has;
-whatever happens, no run is left RUNNING.
+All runs are written by the driver. A configuration whose pack crashed and started again goes on in the run it has, and
+so does all of a command that was cut off and is resumed; nothing is logged twice. Whatever happens short of a kill, no
+run is left RUNNING. Runs are made at once, because others need their ids; all else goes through an `Outbox`.
 """
 
 from __future__ import annotations
 
+import json
 import time
+import uuid
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric
 
 from orchestrator import __version__
+from orchestrator.errors import UsageError
+from orchestrator.heartbeat import CANCEL, Heartbeat
 from orchestrator.interrupts import uninterrupted
+from orchestrator.outbox import Letter, Outbox
+from orchestrator.patience import patiently
+from orchestrator.plan import Plan, long_tag
+from orchestrator.resumed import CONFIG, OUTCOME, PARENT, Resumed
 from prompts_store import PromptStore
 from prompts_store.secrets import without_secrets
 
 KIND, STATE, REASON, ROLE = "orchestrator.kind", "orchestrator.state", "orchestrator.reason", "orchestrator.role"
+KEY = "orchestrator.key"
+"""A tag by which a run that was just made is found again."""
 BY_SEED = "test_score_by_seed"
-PARENT = "mlflow.parentRunId"
+INTERRUPTED_SECONDS = 15.0
+"""For how long a command that failed or was interrupted waits for a store that is away."""
 
 _STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
@@ -35,6 +47,11 @@ class Recorder:
         kind: What command this is.
         params: Its settings.
         tags: More about it.
+        plan: What it set out to do; without one it cannot be resumed.
+        resumed: The command that goes on, if it is not a new one.
+
+    Raises:
+        UsageError: If a resumed command finds other things than it had found.
     """
 
     def __init__(
@@ -46,15 +63,30 @@ class Recorder:
         kind: str,
         params: Mapping[str, Any],
         tags: Mapping[str, Any],
+        plan: Plan | None = None,
+        resumed: Resumed | None = None,
     ) -> None:
         self.client = store.client
+        self._outbox = Outbox(self.client)
         self.experiment_id = store.ensure_experiment(experiment)
-        self.parent = self._create(name, {KIND: kind, "orchestrator.version": __version__, **tags}, params)
+        self.resumed = resumed
+        if resumed is None:
+            kept = {KIND: kind, "orchestrator.version": __version__, **tags, **(plan.tags() if plan else {})}
+            self.parent = self._create(name, kept, params)
+        else:
+            if plan:
+                resumed.plan.check_unchanged(plan)
+            self.parent = resumed.parent
+        self.heartbeat = Heartbeat(self.client, self.parent)
+        self._before = {} if resumed is None else dict(resumed.children)
         self._runs: dict[int, str] = {}
         self._open: set[int] = set()
-        self._logged: set[tuple[int, int]] = set()
+        self._logged = {(config, *point) for config, child in self._before.items() for point in child.logged}
 
     def __enter__(self) -> Recorder:
+        self.heartbeat.__enter__()
+        if self.resumed is not None:
+            self._reopen(self.parent)
         return self
 
     def __exit__(
@@ -62,15 +94,51 @@ class Recorder:
     ) -> None:
         state = "finished" if error is None else "failed" if isinstance(error, Exception) else "killed"
         reason = None if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
+        self.heartbeat.__exit__(kind, error, trace)
         with uninterrupted():
             for config in sorted(self._open):
                 self.finish(config, "killed", reason or "the command ended first")
             self._close(self.parent, state, reason)
+            if error is not None:
+                self._outbox.close(INTERRUPTED_SECONDS)
+        if error is None:
+            self._outbox.close()
 
     def start(self, config: int, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
-        """Open a configuration's run."""
-        self._runs[config] = self._create(name, {PARENT: self.parent, **tags}, params)
+        """Open a configuration's run, or the one it had.
+
+        Raises:
+            UsageError: If the command is resumed and would now train something else.
+        """
+        if before := self._before.get(config):
+            now = {key: _kept(value) for key, value in params.items() if value is not None}
+            if not before.params:  # it was killed between making the run and writing them
+                self._outbox.post(Letter(before.run_id, params=now))
+            elif other := [key for key in now.keys() | before.params.keys() if now.get(key) != before.params.get(key)]:
+                changes = ", ".join(f"{key} {before.params.get(key)} is now {now.get(key)}" for key in sorted(other))
+                raise UsageError(
+                    f"cannot resume: configuration {config} ({name}) would not be what it was ({changes}), so the "
+                    "program or a library has changed since. Start the command anew"
+                )
+            self._runs[config] = before.run_id
+            if before.outcome is not None:
+                if before.status == "RUNNING":  # it was killed between its last words and its end
+                    self._close(before.run_id, before.tags[STATE], None)
+                return
+            self._reopen(before.run_id)
+        else:
+            self._runs[config] = self._create(name, {PARENT: self.parent, CONFIG: config, **tags}, params)
         self._open.add(config)
+
+    def outcome(self, config: int) -> Mapping[str, Any] | None:
+        """What had become of a configuration before the command was cut off; None if it had not ended."""
+        before = self._before.get(config)
+        return None if before is None else before.outcome
+
+    def prompt(self, config: int) -> str | None:
+        """What had been stored of a configuration before the command was cut off."""
+        before = self._before.get(config)
+        return None if before is None or before.outcome is None else before.tags.get("prompt")
 
     def run_id(self, config: int) -> str:
         """The run of a configuration."""
@@ -78,9 +146,7 @@ class Recorder:
 
     def metrics(self, config: int, step: int, values: Mapping[str, float]) -> None:
         """Log metrics at a step, once: a repeated step of a configuration that started again is passed over."""
-        if (config, step) not in self._logged:
-            self._logged.add((config, step))
-            self._log(self._runs[config], [(key, value, step) for key, value in values.items()])
+        self._log(config, [(key, value, step) for key, value in values.items()])
 
     def summarise(
         self, config: int, values: Mapping[str, float], series: Mapping[str, Mapping[int, float]] | None = None
@@ -88,38 +154,70 @@ class Recorder:
         """Log final metrics of a configuration, and metrics with one value per seed (the seed is the step)."""
         points = [(key, value, 0) for key, value in values.items()]
         points += [(key, value, seed) for key, many in (series or {}).items() for seed, value in many.items()]
-        self._log(self._runs[config], points)
+        self._log(config, points)
 
     def tag(self, config: int | None, key: str, value: object) -> None:
         """Tag a configuration's run (None: the parent)."""
-        self.client.set_tag(self.parent if config is None else self._runs[config], key, _kept(value))
+        self._outbox.post(Letter(self.parent if config is None else self._runs[config], tags={key: _kept(value)}))
 
     def attach(self, config: int, name: str, text: str) -> None:
         """Keep a text with a configuration's run."""
-        self.client.log_text(self._runs[config], _kept(text), name)
+        self._outbox.post(Letter(self._runs[config], texts={name: _kept(text)}))
 
-    def finish(self, config: int, state: str, reason: str | None = None) -> None:
-        """Close a configuration's run: ``finished``, ``pruned``, ``failed`` or ``killed``."""
-        self._open.discard(config)
-        self._close(self._runs[config], state, reason)
+    def finish(
+        self, config: int, state: str, reason: str | None = None, outcome: Mapping[str, Any] | None = None
+    ) -> None:
+        """Close a configuration's run: ``finished``, ``pruned``, ``failed`` or ``killed``.
+
+        Args:
+            config: The configuration.
+            state: How it ended.
+            reason: Why, if something went wrong.
+            outcome: What a resumed command has to know of it; written together with the state.
+        """
+        if config in self._open:
+            self._open.discard(config)
+            self._close(self._runs[config], state, reason, outcome)
 
     def _create(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-        run = self.client.create_run(
-            self.experiment_id, run_name=_kept(name), tags={key: _kept(value) for key, value in tags.items()}
-        )
-        run_id: str = run.info.run_id
-        given = [Param(key, _kept(value)) for key, value in params.items() if value is not None]
-        self.client.log_batch(run_id, params=given)
+        key = uuid.uuid4().hex
+        kept = {KEY: key, **{tag: _kept(value) for tag, value in tags.items()}}
+        tries = 0
+
+        def create() -> str:
+            nonlocal tries
+            tries += 1
+            if tries > 1:  # the answer to an earlier try may have been lost, and the run be there
+                there = self.client.search_runs([self.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
+                if there:
+                    return str(there[0].info.run_id)
+            return str(self.client.create_run(self.experiment_id, run_name=_kept(name), tags=kept).info.run_id)
+
+        run_id = patiently(create)
+        given = {key: _kept(value) for key, value in params.items() if value is not None}
+        self._outbox.post(Letter(run_id, params=given))
         return run_id
 
-    def _close(self, run_id: str, state: str, reason: str | None) -> None:
-        tags = [RunTag(STATE, state), *([RunTag(REASON, _kept(reason)[:4000])] if reason else [])]
-        self.client.log_batch(run_id, tags=tags)
-        self.client.set_terminated(run_id, status=_STATUS[state])
+    def _close(self, run_id: str, state: str, reason: str | None, outcome: Mapping[str, Any] | None = None) -> None:
+        tags = {STATE: state} | ({REASON: _kept(reason)[:4000]} if reason else {})
+        if outcome is not None:
+            tags |= long_tag(OUTCOME, json.dumps(outcome))
+        self._outbox.post(Letter(run_id, tags=tags, end=(_STATUS[state], int(time.time() * 1000))))
 
-    def _log(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
-        now = int(time.time() * 1000)
-        self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value, step in points])
+    def _reopen(self, run_id: str) -> None:
+        self.client.update_run(run_id, status="RUNNING")
+        tags = self.client.get_run(run_id).data.tags
+        for key in (STATE, REASON, CANCEL):
+            if key in tags:
+                self.client.delete_tag(run_id, key)
+
+    def _log(self, config: int, points: list[tuple[str, float, int]]) -> None:
+        new = [(key, value, step) for key, value, step in points if (config, key, step) not in self._logged]
+        if config in self._open and new:
+            self._logged |= {(config, key, step) for key, _, step in new}
+            now = int(time.time() * 1000)
+            metrics = [Metric(key, value, now, step) for key, value, step in new]
+            self._outbox.post(Letter(self._runs[config], metrics=metrics))
 
 
 def _kept(value: object) -> str:

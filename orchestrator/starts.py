@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.settings import AUTO, SCRATCH
@@ -57,6 +58,15 @@ def find_sources(setup: Setup, target: Task, start: str) -> list[Source]:
     return sorted(
         sources, key=lambda s: (not s.zero_shot, -len(s.labels.pairs), -(s.stored.dev_score or 0.0), s.stored.ref)
     )
+
+
+def load_sources(setup: Setup, target: Task, refs: Sequence[str]) -> list[Source]:
+    """The sources that a command had found, in its order, whatever has been stored since.
+
+    Raises:
+        StoreError: If one of them is gone.
+    """
+    return [_load(setup, setup.store.resolve(ref), target) for ref in refs]
 
 
 def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:

@@ -13,11 +13,13 @@ from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.fewshot_planner import FewshotPlanner
 from orchestrator.live import Live
 from orchestrator.packs import run_packs
+from orchestrator.plan import Plan
 from orchestrator.reading import FEWSHOT, existing_store, experiment_name, store_place
 from orchestrator.recorder import Recorder
+from orchestrator.resumed import Resumed
 from orchestrator.settings import AUTO, SCRATCH, FewshotSettings
 from orchestrator.setup import set_up
-from orchestrator.starts import find_sources
+from orchestrator.starts import find_sources, load_sources
 from orchestrator.worker import BackboneRunner, StartPack
 from pipelines.halving import Halving
 from pipelines.run import Job
@@ -25,7 +27,10 @@ from prompts_store import StoredPrompt
 
 
 def fewshot(
-    settings: FewshotSettings, console: Console, runner: Callable[[Job, int], StartPack] = BackboneRunner
+    settings: FewshotSettings,
+    console: Console,
+    runner: Callable[[Job, int], StartPack] = BackboneRunner,
+    resumed: Resumed | None = None,
 ) -> StoredPrompt:
     """Search, retrain the best configurations, test them, and store the winner.
 
@@ -33,6 +38,7 @@ def fewshot(
         settings: What the user asked for.
         console: Where progress and results are printed.
         runner: Makes what runs a job's packs on a worker with so many threads; benchmarks put their own in its place.
+        resumed: The command that goes on, if it is not a new one.
 
     Returns:
         The winner, as stored.
@@ -58,7 +64,10 @@ def fewshot(
         dev=settings.dev,
         protocol=settings.protocol,
     )
-    sources = find_sources(setup, target, settings.start)
+    if resumed:
+        sources = load_sources(setup, target, resumed.plan.sources)
+    else:
+        sources = find_sources(setup, target, settings.start)
     for note in dict.fromkeys(note for draw in draws for note in draw.notes):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if settings.start != SCRATCH and not sources:
@@ -73,30 +82,40 @@ def fewshot(
         halving=halving,
         dtype=settings.dtype,
     )
-    recorder = Recorder(
-        setup.store,
-        experiment_name(target.name),
-        name=f"{target.name} k={settings.k} from {settings.start}",
-        kind=FEWSHOT,
-        params=settings.params(),
-        tags={"backbone": setup.info.name, "data_source": setup.source.description},
-    )
-    with (
-        recorder,
-        Live(console, f"few-shot {target.name}") as live,
-        connect(settings.ray_address, settings.workers) as workers,
-        Checkpoints(setup.store, recorder.parent) as checkpoints,
-    ):
-        planner = FewshotPlanner(setup, settings, draws, sources, workers, recorder, live)
-        planner.checkpoints = checkpoints
-        run_packs(planner, runner(job, workers.threads), workers, settings.checkpoint_every)
-        checkpoints.forget()
-        if not planner.rows:
-            raise RunFailedError(
-                "no configuration came through: "
-                + "; ".join(f"{name}: {reason}" for name, reason in planner.failures.items())
-            )
-        winner = planner.store_winner()
+    with connect(settings.ray_address, resumed.plan.workers if resumed else settings.workers) as workers:
+        plan = Plan(
+            command=FEWSHOT,
+            settings=settings,
+            fingerprint=setup.info.fingerprint,
+            digests={f"draw {seed}": draw.digest for seed, draw in zip(seeds, draws, strict=True)},
+            sources=tuple(source.stored.ref for source in sources),
+            workers=workers.count,
+        )
+        recorder = Recorder(
+            setup.store,
+            experiment_name(target.name),
+            name=f"{target.name} k={settings.k} from {settings.start}",
+            kind=FEWSHOT,
+            params=settings.params(),
+            tags={"backbone": setup.info.name, "data_source": setup.source.description},
+            plan=plan,
+            resumed=resumed,
+        )
+        with (
+            recorder,
+            Live(console, f"few-shot {target.name}") as live,
+            (Checkpoints.reopen if resumed else Checkpoints)(setup.store, recorder.parent) as checkpoints,
+        ):
+            planner = FewshotPlanner(setup, settings, draws, sources, workers, recorder, live)
+            planner.checkpoints = checkpoints
+            run_packs(planner, runner(job, workers.threads), workers, settings.checkpoint_every)
+            checkpoints.forget()
+            if not planner.rows:
+                raise RunFailedError(
+                    "no configuration came through: "
+                    + "; ".join(f"{name}: {reason}" for name, reason in planner.failures.items())
+                )
+            winner = planner.store_winner()
     test = draws[0].data.test
     print_rows(ordered(planner.rows), console, test_rows=len(test) if test else None)
     console.print(f"stored {winner.ref}", highlight=False)

@@ -14,9 +14,11 @@ from orchestrator.errors import RunFailedError
 from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, said_of_answers
 from orchestrator.packs import run_packs
+from orchestrator.plan import Plan
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
 from orchestrator.recorder import KIND, Recorder
+from orchestrator.resumed import Resumed
 from orchestrator.settings import PretrainSettings
 from orchestrator.setup import Setup, set_up
 from orchestrator.worker import BackboneRunner, PackPlan
@@ -28,7 +30,7 @@ from prompts_store import StoredPrompt
 EXPERIMENT = "pretrain-source"
 
 
-def pretrain_source(settings: PretrainSettings, console: Console) -> list[StoredPrompt]:
+def pretrain_source(settings: PretrainSettings, console: Console, resumed: Resumed | None = None) -> list[StoredPrompt]:
     """Train one slot for each source task and store the best checkpoint of each.
 
     Returns:
@@ -48,27 +50,37 @@ def pretrain_source(settings: PretrainSettings, console: Console) -> list[Stored
         data={name: p.data for name, p in prepared.items()},
         dtype=settings.dtype,
     )
-    recorder = Recorder(
-        setup.store,
-        EXPERIMENT,
-        name=",".join(prepared),
-        kind=EXPERIMENT,
-        params=settings.params(),
-        tags={"backbone": setup.info.name, "data_source": setup.source.description},
-    )
-    with (
-        recorder,
-        Live(console, "pretraining") as live,
-        connect(settings.ray_address, settings.workers) as workers,
-        Checkpoints(setup.store, recorder.parent) as checkpoints,
-    ):
-        planner = SourcePlanner(setup, prepared, workers, recorder, live)
-        planner.checkpoints = checkpoints
-        run_packs(planner, BackboneRunner(job, workers.threads), workers, settings.checkpoint_every)
-        checkpoints.forget()
-        _show(planner, prepared, console)
-        if planner.failures:
-            raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))
+    with connect(settings.ray_address, resumed.plan.workers if resumed else settings.workers) as workers:
+        plan = Plan(
+            command=EXPERIMENT,
+            settings=settings,
+            fingerprint=setup.info.fingerprint,
+            digests={name: p.digest for name, p in prepared.items()},
+            sources=(),
+            workers=workers.count,
+        )
+        recorder = Recorder(
+            setup.store,
+            EXPERIMENT,
+            name=",".join(prepared),
+            kind=EXPERIMENT,
+            params=settings.params(),
+            tags={"backbone": setup.info.name, "data_source": setup.source.description},
+            plan=plan,
+            resumed=resumed,
+        )
+        with (
+            recorder,
+            Live(console, "pretraining") as live,
+            (Checkpoints.reopen if resumed else Checkpoints)(setup.store, recorder.parent) as checkpoints,
+        ):
+            planner = SourcePlanner(setup, prepared, workers, recorder, live)
+            planner.checkpoints = checkpoints
+            run_packs(planner, BackboneRunner(job, workers.threads), workers, settings.checkpoint_every)
+            checkpoints.forget()
+            _show(planner, prepared, console)
+            if planner.failures:
+                raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))
     return [planner.stored[name] for name in prepared]
 
 
@@ -85,7 +97,7 @@ class SourcePlanner(RecordedPlanner):
         self.stored: dict[str, StoredPrompt] = {}
         self._planned = False
 
-    def next_generation(self) -> Sequence[PackPlan]:
+    def generation(self) -> Sequence[PackPlan]:
         """All sources at first, then nothing."""
         if self._planned:
             return []
@@ -101,7 +113,11 @@ class SourcePlanner(RecordedPlanner):
         (report,) = outcome.reports
         prepared = self.prepared[report.spec.task]
         run_id = self.recorder.run_id(outcome.config)
-        stored = self.stored[prepared.task.name] = store_slot(self.setup, report, prepared, run_id=run_id, k=None)
+        if known := self.recorder.prompt(outcome.config):
+            stored = self.setup.store.resolve(known)
+        else:
+            stored = store_slot(self.setup, report, prepared, run_id=run_id, k=None)
+        self.stored[prepared.task.name] = stored
         self.recorder.tag(outcome.config, "prompt", stored.ref)
         (test,) = outcome.test_scores.values()
         self.recorder.summarise(
@@ -109,7 +125,7 @@ class SourcePlanner(RecordedPlanner):
             {"test_score": test, "best_dev_score": outcome.dev_score, "best_step": report.best_step}
             | outcome.test_metrics,
         )
-        self.recorder.finish(outcome.config, "finished")
+        self.recorder.finish(outcome.config, "finished", outcome=outcome.record())
         self.live.say(
             f"stored {stored.ref}: {prepared.data.metric} {test:.1%} on test, {outcome.dev_score:.1%} on dev"
             f"{said_of_answers(outcome.test_metrics)}"

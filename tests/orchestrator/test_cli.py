@@ -27,6 +27,7 @@ COMMANDS = [
     ["ui"],
     ["doctor"],
     ["bench"],
+    *([name] for name in ("resume", "status", "cancel")),
     ["prompts"],
     ["prompts", "list"],
     ["prompts", "show"],

@@ -1,0 +1,181 @@
+"""Commands whose driver is killed with SIGKILL go on to the numbers of one that was left alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from orchestrator.errors import UsageError
+from orchestrator.heartbeat import Heartbeat, is_alive
+from orchestrator.outcomes import Outcome, Outcomes
+from orchestrator.plan import Plan, long_tag, read_long_tag
+from orchestrator.settings import FewshotSettings, PretrainSettings
+from prompts_store import PromptStore
+from tests.orchestrator.test_main_job import command, environment, run, runs
+from tests.orchestrator.test_search import report
+
+FEWSHOT = [
+    *("fewshot", "--target", "cb", "--k", "4", "--data", "sample", "--from", "scratch"),
+    *("--trials", "4", "--pack", "2", "--seeds", "1", "--steps", "8", "--eval-every", "4", "--max-length", "32"),
+]
+SOURCES = [
+    *("pretrain-source", "--tasks", "sst2,qqp", "--data", "sample"),
+    *("--steps", "6", "--eval-every", "3", "--batch", "8", "--max-length", "32"),
+]
+
+
+def parents(found: list[Run]) -> list[Run]:
+    return [r for r in found if "mlflow.parentRunId" not in r.data.tags and "orchestrator.plan" in r.data.tags]
+
+
+def children(found: list[Run], parent: Run) -> list[Run]:
+    return [r for r in found if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+
+def numbers(client: MlflowClient, experiment: str) -> dict[str, Any]:
+    """Everything a command's children logged, with the whole history of each metric."""
+    found = runs(client, experiment)
+    (parent,) = parents(found)
+    return {
+        r.info.run_name: (
+            r.info.status,
+            r.data.params,
+            {
+                key: [(point.step, point.value) for point in client.get_metric_history(r.info.run_id, key)]
+                for key in sorted(r.data.metrics)
+            },
+        )
+        for r in children(found, parent)
+    }
+
+
+def kill_when(folder: Path, arguments: list[str], experiment: str, ended: int) -> None:
+    """Start a command and kill its driver once so many of its configurations have ended."""
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            command(*arguments), cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline:
+                assert process.poll() is None, (folder / "log.txt").read_text()
+                if client.get_experiment_by_name(experiment):
+                    states = [r.data.tags.get("orchestrator.state") for r in runs(client, experiment)]
+                    if len(states) > 1 and sum(state is not None for state in states) >= ended:
+                        return
+                time.sleep(0.05)
+            raise AssertionError("it took too long")
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def place(folder: Path, empty_database: Path) -> Path:
+    folder.mkdir()
+    shutil.copyfile(empty_database, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> dict[str, Any]:
+    folder = place(tmp_path_factory.mktemp("undisturbed") / "work", empty_database)
+    run(folder, *FEWSHOT)
+    return numbers(MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), "fewshot.sample.cb")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("ended", [2])
+def test_a_killed_search_goes_on_to_the_same_numbers(
+    tmp_path: Path, empty_database: Path, undisturbed: dict[str, Any], ended: int
+) -> None:
+    folder = place(tmp_path / "work", empty_database)
+    kill_when(folder, FEWSHOT, "fewshot.sample.cb", ended)
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (parent,) = parents(runs(client, "fewshot.sample.cb"))
+    assert parent.info.status == "RUNNING"
+    assert parent.info.run_id[:8] in run(folder, "resume")
+    text = run(folder, "resume", "latest")
+    assert "had ended" in text
+    assert numbers(client, "fewshot.sample.cb") == undisturbed
+    assert {r.info.status for r in runs(client, "fewshot.sample.cb")} == {"FINISHED"}
+    assert len(PromptStore(f"sqlite:///{folder / 'mlflow.db'}").list()) == 1
+    assert "nothing to resume" in run(folder, "resume")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_killed_sources_are_stored_once_each(tmp_path: Path, empty_database: Path) -> None:
+    folder = place(tmp_path / "work", empty_database)
+    kill_when(folder, SOURCES, "pretrain-source", 1)
+    run(folder, "resume", "sst2,qqp")
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    found = runs(client, "pretrain-source")
+    assert {r.info.status for r in found} == {"FINISHED"}
+    stored = PromptStore(f"sqlite:///{folder / 'mlflow.db'}").list()
+    assert sorted(p.task for p in stored) == ["sample.qqp", "sample.sst2"]
+    (parent,) = parents(found)
+    assert {r.data.tags["prompt"] for r in children(found, parent)} == {p.ref for p in stored}
+    assert {p.run_id for p in stored} == {r.info.run_id for r in children(found, parent)}
+
+
+def test_an_outcome_is_read_as_it_was_recorded() -> None:
+    outcomes = Outcomes()
+    outcomes.expect(3, 2)
+    outcomes.update([report(3, seed, "training", 0.1 + seed / 3, 2) for seed in range(2)])
+    outcomes.update([report(3, 0, "finished", 0.7, 4), report(3, 1, "dropped", 0.2, 4)])
+    then = outcomes[3]
+    again = Outcome.recorded(3, [r.spec for r in then.reports], then.record())
+    assert (again.state, again.step, again.history) == (then.state, then.step, then.history)
+    assert (again.objective, again.dev_score) == (then.objective, then.dev_score)
+    assert again.record() == then.record()
+
+
+@pytest.mark.parametrize(
+    "settings", [FewshotSettings(target="cb", k=4, alpha1=0.1), PretrainSettings(tasks=("a", "b"), dtype="float32")]
+)
+def test_a_plan_is_read_as_it_was_written(settings: FewshotSettings | PretrainSettings) -> None:
+    name = "fewshot" if isinstance(settings, FewshotSettings) else "pretrain-source"
+    sources = tuple(f"dept-minilm-task{n}/{n}" for n in range(400))
+    plan = Plan(name, settings, "f" * 64, {"draw 0": "aa:bb"}, sources, 2)
+    assert all(len(value) < 8000 for value in plan.tags().values())
+    assert Plan.read(plan.tags()) == plan
+    assert Plan.read({}) is None
+
+
+def test_changed_rows_and_backbones_are_refused_with_the_reason() -> None:
+    settings = FewshotSettings(target="cb", k=4)
+    then = Plan("fewshot", settings, "f" * 64, {"draw 0": "aa"}, (), 1)
+    then.check_unchanged(then)
+    with pytest.raises(UsageError, match=r"rows of draw 0 \(digest aa, now bb\)"):
+        then.check_unchanged(Plan("fewshot", settings, "f" * 64, {"draw 0": "bb"}, (), 1))
+    with pytest.raises(UsageError, match="backbone's files"):
+        then.check_unchanged(Plan("fewshot", settings, "0" * 64, {"draw 0": "aa"}, (), 1))
+    with pytest.raises(UsageError, match="version 0"):
+        Plan.read(Plan("fewshot", settings, "f", {}, (), 1, version="0").tags())
+
+
+def test_a_long_tag_is_put_together_again() -> None:
+    text = "".join(chr(97 + n % 26) for n in range(20_000))
+    assert read_long_tag("k", long_tag("k", text)) == text
+
+
+def test_only_one_process_works_on_a_run(tracking_uri: str) -> None:
+    store = PromptStore(tracking_uri)
+    run_id = store.client.create_run(store.ensure_experiment("x")).info.run_id
+    assert not is_alive(run_id, None)
+    with Heartbeat(store.client, run_id):
+        assert is_alive(run_id, None)
+        with pytest.raises(UsageError, match="another process"), Heartbeat(store.client, run_id):
+            pass
+    assert not is_alive(run_id, None)
