@@ -94,7 +94,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("ended", [2])
 def test_a_killed_search_goes_on_to_the_same_numbers(
     tmp_path: Path, empty_database: Path, undisturbed: dict[str, Any], ended: int
@@ -114,7 +114,7 @@ def test_a_killed_search_goes_on_to_the_same_numbers(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_killed_sources_are_stored_once_each(tmp_path: Path, empty_database: Path) -> None:
     folder = place(tmp_path / "work", empty_database)
     kill_when(folder, SOURCES, "pretrain-source", 1)
