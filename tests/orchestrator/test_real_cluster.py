@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.orchestrator.nodes import Cluster, two_nodes
+from tests.orchestrator.postgres import postgres, postgres_programs
 from tests.prompts_store.conftest import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -30,19 +32,24 @@ FEWSHOT += ["--seeds", "1", "--steps", "2", "--eval-every", "1"]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server on 127.0.0.1, which the nodes do not reach: only the driver writes."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    """An MLflow server on 127.0.0.1, which the nodes do not reach: only the driver writes. It has its artifacts' proxy,
+    and PostgreSQL where that is installed.
+    """
+    folder, port, programs = tmp_path_factory.mktemp("server"), free_port(), postgres_programs()
+    database = postgres(programs) if programs else nullcontext(f"sqlite:///{folder}/mlflow.db")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
+    command += ["--artifacts-destination", f"{folder}/files", "--backend-store-uri"]
     environment = {n: v for n, v in os.environ.items() if not n.startswith("MLFLOW")}
     environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+    with (folder / "server.log").open("wb") as log, database as uri:
+        process = subprocess.Popen(
+            [*command, uri], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=10)
 
 
 @pytest.fixture(scope="module")
