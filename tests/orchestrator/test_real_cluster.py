@@ -151,6 +151,6 @@ def test_a_lost_node_changes_no_number(
 
 def _training(process: psutil.Process) -> bool:
     try:
-        return process.name().startswith("ray::") and any("PackTrainable" in word for word in process.cmdline())
+        return process.name().startswith("ray::") and any("Trainable.train" in word for word in process.cmdline())
     except psutil.NoSuchProcess:
         return False
