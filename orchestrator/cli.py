@@ -50,7 +50,10 @@ BATCH = typer.Option(help="Rows a step.")
 PATIENCE = typer.Option(help="Stop after so many evaluations without improvement; 0 for never.")
 EVAL_EVERY = typer.Option(help="Steps between evaluations on dev.")
 SEED = typer.Option(help="Every random choice follows from it.")
-DTYPE = typer.Option(help="float32 or bfloat16. Default: bfloat16 where the device multiplies it natively.")
+DTYPE = typer.Option(help="What the backbone computes in. Default: measured once; see doctor.")
+ATTENTION = typer.Option(help="Implementation of attention. Default: measured once; see doctor.")
+CHUNK_TOKENS = typer.Option(help="Tokens in a forward pass at most. Default: measured once; see doctor.")
+DROPOUT = typer.Option(help="Share of the input embeddings' numbers that is zero in training.")
 WORKERS = typer.Option(help="Packs to train at once. Default: one a GPU, or one for every four CPUs.")
 CHECKPOINT_EVERY = typer.Option(help="Seconds between checkpoints of what trains; it goes on from there after a crash.")
 RAY_ADDRESS = typer.Option(help="A Ray cluster: 'auto', host:port or ray://host:port. Default: a local Ray.")
@@ -75,7 +78,10 @@ def pretrain_source(
     alpha1: Annotated[float | None, ALPHA1] = None,
     alpha2: Annotated[float | None, ALPHA2] = None,
     seed: Annotated[int, SEED] = 0,
+    dropout: Annotated[float, DROPOUT] = 0.0,
     dtype: Annotated[Literal["float32", "bfloat16"] | None, DTYPE] = None,
+    attention: Annotated[Literal["eager", "sdpa"] | None, ATTENTION] = None,
+    chunk_tokens: Annotated[int | None, CHUNK_TOKENS] = None,
     workers: Annotated[int | None, WORKERS] = None,
     ray_address: Annotated[str | None, RAY_ADDRESS] = None,
     checkpoint_every: Annotated[float, CHECKPOINT_EVERY] = 60.0,
@@ -88,8 +94,10 @@ def pretrain_source(
     settings = PretrainSettings(
         tasks=names, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words, scoring=scoring,
         backbone=backbone, steps=steps, eval_every=eval_every, batch=batch, patience=patience, m=m, r=r, budget=budget,
-        max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype, workers=workers,
-        ray_address=ray_address, checkpoint_every=checkpoint_every,
+        max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dropout=dropout, dtype=dtype,
+        attention=attention, chunk_tokens=chunk_tokens,
+        workers=workers, ray_address=ray_address,
+        checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())
 
@@ -119,7 +127,10 @@ def fewshot(
     batch: Annotated[int, BATCH] = 32,
     patience: Annotated[int, PATIENCE] = 0,
     halving: Annotated[bool, typer.Option(help="Drop the weaker half at a quarter and a half of the steps.")] = True,
-    pack: Annotated[int, typer.Option(help="Configurations that train together in one pass.")] = 4,
+    pack: Annotated[
+        int | None,
+        typer.Option(help="Configurations that train together. Default: as many as fill a pass, at least 4."),
+    ] = None,
     m: Annotated[int | None, PROMPT_ROWS] = None,
     r: Annotated[int | None, RANK] = None,
     budget: Annotated[int | None, BUDGET] = None,
@@ -127,7 +138,10 @@ def fewshot(
     alpha1: Annotated[float | None, ALPHA1] = None,
     alpha2: Annotated[float | None, ALPHA2] = None,
     seed: Annotated[int, SEED] = 0,
+    dropout: Annotated[float, DROPOUT] = 0.0,
     dtype: Annotated[Literal["float32", "bfloat16"] | None, DTYPE] = None,
+    attention: Annotated[Literal["eager", "sdpa"] | None, ATTENTION] = None,
+    chunk_tokens: Annotated[int | None, CHUNK_TOKENS] = None,
     workers: Annotated[int | None, WORKERS] = None,
     ray_address: Annotated[str | None, RAY_ADDRESS] = None,
     checkpoint_every: Annotated[float, CHECKPOINT_EVERY] = 60.0,
@@ -140,8 +154,10 @@ def fewshot(
         target=target, k=k, per_class=per_class, dev=dev, start=start, trials=trials, seeds=seeds, halving=halving,
         configs_per_pack=pack, protocol=protocol, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words,
         scoring=scoring, backbone=backbone, steps=steps, eval_every=eval_every, batch=batch, patience=patience,
-        m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dtype=dtype,
-        workers=workers, ray_address=ray_address, checkpoint_every=checkpoint_every,
+        m=m, r=r, budget=budget, max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed,
+        dropout=dropout, dtype=dtype, attention=attention, chunk_tokens=chunk_tokens,
+        workers=workers, ray_address=ray_address,
+        checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())
 
@@ -191,11 +207,15 @@ def bench(
 
 
 @app.command()
-def doctor(ray_address: Annotated[str | None, RAY_ADDRESS] = None) -> None:
-    """Say what works on this machine, and what to do about what does not."""
+def doctor(
+    backbone: Annotated[str, BACKBONE] = "minilm",
+    measure: Annotated[bool, typer.Option("--measure", help="Measure again what suits the backbone here.")] = False,
+    ray_address: Annotated[str | None, RAY_ADDRESS] = None,
+) -> None:
+    """Say what works on this machine, what suits it, and what to do about what does not."""
     from orchestrator.commands.doctor import doctor as command
 
-    if not command(make_console(), ray_address):
+    if not command(make_console(), ray_address, backbone, measure=measure):
         raise typer.Exit(1)
 
 

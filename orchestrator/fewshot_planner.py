@@ -52,6 +52,7 @@ class FewshotPlanner(RecordedPlanner):
         workers: Workers,
         recorder: Recorder,
         live: Live,
+        configs_per_pack: int,
     ) -> None:
         super().__init__(recorder, live)
         self.setup = setup
@@ -59,6 +60,7 @@ class FewshotPlanner(RecordedPlanner):
         self.draws = draws
         self.sources = {source.stored.ref: source for source in sources}
         self.workers = workers
+        self._configs_per_pack = configs_per_pack
         self.rows: list[Row] = []
         self._task = draws[0].task
         self._shape = setup.shapes[self._task.name]
@@ -72,7 +74,7 @@ class FewshotPlanner(RecordedPlanner):
         """Tell the search how the last generation went, and ask for the next."""
         self._search.tell([self.outcomes[config] for config in self._generation])
         first = len(self._choices)
-        number = min(self.workers.count * self.settings.configs_per_pack, self.settings.trials - first)
+        number = min(self.workers.count * self._configs_per_pack, self.settings.trials - first)
         self._generation = list(range(first, first + number))
         if self._generation:
             return self._share_out([self._ask(config) for config in self._generation])
@@ -177,7 +179,7 @@ class FewshotPlanner(RecordedPlanner):
         choice, data = specs[0], self.draws[0].data
         zero_shot = method == ZERO_SHOT
         params = {
-            **{key: getattr(choice, key) for key in ("m", "r", "s", "gamma", "batch", "steps", "start")},
+            **{key: getattr(choice, key) for key in ("m", "r", "s", "gamma", "batch", "steps", "dropout", "start")},
             "alpha1": None if zero_shot else choice.alpha1,
             "alpha2": None if zero_shot else choice.alpha2,
             "k": 0 if zero_shot else len(data.train),

@@ -34,7 +34,10 @@ class Settings:
         alpha2: Learning rate of A and B; None for the family's.
         patience: Evaluations without improvement after which a slot stops; 0 for never.
         seed: Every random choice follows from it.
-        dtype: ``float32`` or ``bfloat16``; None for what the device multiplies natively.
+        dtype: ``float32`` or ``bfloat16``; None for what a measurement finds faster and as exact.
+        attention: ``eager`` or ``sdpa``; None for what a measurement finds faster.
+        chunk_tokens: Tokens in a forward pass at most; None for what a measurement finds best.
+        dropout: Share of the input embeddings' numbers that is zero in training.
         workers: Packs that train at once; None for one a GPU, or one for every four CPUs.
         ray_address: Address of a Ray cluster; None for a local one.
         checkpoint_every: Seconds between checkpoints of a pack under way.
@@ -57,6 +60,9 @@ class Settings:
     patience: int = 0
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] | None = None
+    attention: Literal["eager", "sdpa"] | None = None
+    chunk_tokens: int | None = None
+    dropout: float = 0.0
     workers: int | None = None
     ray_address: str | None = None
     checkpoint_every: float = 60.0
@@ -69,6 +75,12 @@ class Settings:
             at_least("max-length", self.max_length, 1)
         at_least("patience", self.patience, 0)
         at_least("seed", self.seed, 0)
+        if self.attention not in (None, "eager", "sdpa"):
+            raise UsageError(f"--attention must be eager or sdpa, got {self.attention!r}")
+        if self.chunk_tokens is not None:
+            at_least("chunk-tokens", self.chunk_tokens, 1)
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"--dropout must be at least 0 and below 1, got {self.dropout}")
         if self.workers is not None:
             at_least("workers", self.workers, 1)
         if not self.checkpoint_every >= 0:
@@ -127,7 +139,7 @@ class FewshotSettings(Settings):
         trials: Configurations to search over.
         seeds: Draws of k rows that each configuration is judged on.
         halving: Drop the weaker half of a pack at a quarter and a half of the steps.
-        configs_per_pack: Configurations that train in one pack.
+        configs_per_pack: Configurations that train in one pack; None for as many as fill a pass, and at least 4.
     """
 
     target: str
@@ -141,14 +153,15 @@ class FewshotSettings(Settings):
     steps: int = 40
     eval_every: int = 10
     halving: bool = True
-    configs_per_pack: int = 4
+    configs_per_pack: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("k", self.k, 1)
         at_least("trials", self.trials, 1)
         at_least("seeds", self.seeds, 1)
-        at_least("pack", self.configs_per_pack, 1)
+        if self.configs_per_pack is not None:
+            at_least("pack", self.configs_per_pack, 1)
         if self.dev not in ("k", "full"):
             raise UsageError(f"--dev must be k or full, got {self.dev!r}")
         if self.protocol not in get_args(Protocol):

@@ -83,6 +83,7 @@ class Setup:
             eval_every=settings.eval_every,
             seed=seed,
             patience=settings.patience,
+            dropout=settings.dropout,
         )
 
 

@@ -174,7 +174,11 @@ def load_backbone(
     dtype = dtype or default_dtype(device)
     if attention is None and device.type == "cpu" and dtype == torch.bfloat16:
         attention = "eager"
-    info = describe_backbone(name)
+    return load_described(describe_backbone(name), dtype, device, attention)
+
+
+def load_described(info: BackboneInfo, dtype: torch.dtype, device: torch.device, attention: str | None) -> Backbone:
+    """Load a backbone that has been described, and freeze it."""
     with _quiet_transformers():
         model = _auto_class(info.family).from_pretrained(
             info.folder, dtype=dtype, attn_implementation=attention, use_safetensors=True

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import psutil
 import torch
 from torch import Tensor
+
+from pipelines.slot import Slot
+
+_log = logging.getLogger(__name__)
+FEWEST_TOKENS = 16
+"""Halving the tokens of a pass ends here: every row is by then in a pass of its own."""
 
 CGROUP = Path("/sys/fs/cgroup")
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -55,3 +62,25 @@ def held_bytes(work: Callable[[], object], weights: Iterable[Tensor]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         work()
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def slot_bytes(slot: Slot) -> int:
+    """What a slot keeps: each number with its gradient, AdamW's two moments and the best checkpoint's."""
+    return sum(5 * parameter.nbytes for parameter in slot.params.values())
+
+
+def fitting_tokens(tokens: int, token_bytes: int, slots: Sequence[Slot], free: int) -> int:
+    """Tokens in a pass, halved until they fit beside the slots into what is free; with a warning if they are fewer.
+
+    What a pass holds is doubled for what comes and goes within a layer, and a tenth of the memory stays free.
+    """
+    room = 0.9 * free - sum(slot_bytes(slot) for slot in slots)
+    fitting = tokens
+    while fitting > FEWEST_TOKENS and 2 * fitting * token_bytes > room:
+        fitting //= 2
+    if fitting < tokens:
+        _log.warning(
+            "%d slots and %d tokens in a pass would not fit into %.1f GiB of free memory: %d tokens in a pass",
+            *(len(slots), tokens, free / 2**30, fitting),
+        )
+    return fitting

@@ -22,16 +22,13 @@ from pipelines.encode import Batch, Encoded, chunks, collate
 from pipelines.errors import PipelineError
 from pipelines.families import FAMILIES, Embed, SlotView
 from pipelines.judging import Judgement, Said, judge
-from pipelines.memory import is_out_of_memory, release
+from pipelines.memory import FEWEST_TOKENS, is_out_of_memory, release
 from pipelines.methods.dept import Inputs, input_embeddings
 from pipelines.parallel import ALONE, Share
 from pipelines.slot import Slot
 
 CHUNK_TOKENS = {"cpu": 1024, "cuda": 65536}
 """Tokens in a pass where nothing was measured; see `pipelines.fitting`."""
-
-FEWEST_TOKENS = 16
-"""Halving the tokens of a pass ends here: every row is by then in a pass of its own."""
 
 _log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -152,7 +149,7 @@ class Pack:
 
     def _update(self, slots: Sequence[Slot]) -> None:
         rows = [(k, slot.data.train, i) for k, slot in enumerate(slots) for i in slot.next_rows()]
-        losses = self._backward(slots, rows)
+        losses = self.backward(slots, rows)
         if self.share.size > 1:
             losses = self._add_up(slots, losses)
         for slot, loss in zip(slots, losses, strict=True):
@@ -169,7 +166,7 @@ class Pack:
         return values
 
     @_shrinking
-    def _backward(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[float]:
+    def backward(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[float]:
         """Gradients of a step's rows, left in the slots' tensors; returns each slot's loss."""
         sizes = torch.tensor([k for k, _, _ in rows]).bincount(minlength=len(slots))
         rows = [rows[i] for i in self.share.mine(self._lengths(slots, rows))]

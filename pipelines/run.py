@@ -13,6 +13,7 @@ from torch import Tensor
 from pipelines.backbone import Backbone
 from pipelines.checkpoint import PackState
 from pipelines.halving import Halving
+from pipelines.memory import fitting_tokens, free_bytes
 from pipelines.pack import Pack
 from pipelines.parallel import ALONE, Share
 from pipelines.slot import Quality, Slot, SlotData, SlotSpec, Status
@@ -32,6 +33,9 @@ class Job:
         labels: By reference, class of the target -> class of the artifact; by the labels' names where there is none.
         halving: When packs of a search drop their weaker half; packs that are kept never do.
         dtype: What the backbone computes in, e.g. ``bfloat16``; None to choose by the device.
+        attention: Its implementation, ``eager`` or ``sdpa``; None to choose by the device.
+        chunk_tokens: Tokens in a pass at most; None for what usually suits the device.
+        token_bytes: What a token of a pass holds, as `pipelines.fitting` found it; None if that is not known.
     """
 
     backbone: str
@@ -41,6 +45,9 @@ class Job:
     labels: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     halving: Halving = field(default_factory=Halving)
     dtype: str | None = None
+    attention: str | None = None
+    chunk_tokens: int | None = None
+    token_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,11 @@ class PackRun:
             artifact = None if spec.start == SCRATCH else job.starts[spec.start]
             tensors = start_tensors(spec, data, backbone, artifact, job.labels.get(spec.start))
             slots.append(Slot(spec, data, tensors, backbone.device))
-        self.pack = Pack(backbone, slots, share=share)
+        self.pack = Pack(backbone, slots, job.chunk_tokens, share)
+        if job.token_bytes:
+            self.pack.chunk_tokens = fitting_tokens(
+                self.pack.chunk_tokens, job.token_bytes, slots, free_bytes(backbone.device)
+            )
         self._reported: set[str] = set()
 
     @property

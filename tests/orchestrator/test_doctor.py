@@ -6,12 +6,23 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.commands import doctor as module
-from orchestrator.commands.doctor import Finding, RayTrial, check_backbone, check_hub, check_store, doctor, run_check
+from orchestrator.commands.doctor import (
+    Finding,
+    RayTrial,
+    check_backbone,
+    check_fitting,
+    check_hub,
+    check_store,
+    doctor,
+    run_check,
+)
+from pipelines import fitting
 from prompts_store import PromptStore
 from tests.orchestrator.helpers import console
+from tests.pipelines.tiny import build_model, build_tokenizer
 from tests.prompts_store.conftest import make_artifact
 
-NAMES = ["python", *module.LIBRARIES, "device", "backbone", "hub", "store", "local ray"]
+NAMES = ["python", *module.LIBRARIES, "device", "backbone", "hub", "store", "local ray", "fitting"]
 QUICK = "print('1 at once')"
 
 
@@ -59,7 +70,7 @@ def test_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestrator.cli import app
 
     for works, code in ((True, 0), (False, 1)):
-        monkeypatch.setattr(module, "doctor", lambda *_, works=works: works)
+        monkeypatch.setattr(module, "doctor", lambda *_, works=works, **__: works)
         assert CliRunner().invoke(app, ["doctor"]).exit_code == code
 
 
@@ -144,3 +155,26 @@ def test_ray_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     with RayTrial() as ray:
         finding = ray.check()
     assert finding.text == "a local Ray does not start: no shared memory"
+
+
+@pytest.mark.timeout(200)
+def test_what_suits_a_backbone_is_measured_when_asked_and_then_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fitting, "_rows", lambda _: 16)
+    monkeypatch.setattr(fitting, "SECONDS", 150.0)  # time enough on a busy machine
+    folder = str(tmp_path / "bert")
+    build_model("bert").save_pretrained(folder)
+    build_tokenizer("encoder").save_pretrained(folder)
+    before = check_fitting(folder)
+    assert "has not been measured" in before.text
+    assert f"doctor --measure --backbone {folder}" in before.advice
+    measured = check_fitting(folder, measure=True)
+    assert "tokens in a pass (measured 20" in measured.text
+    assert "float32, eager: " in measured.text
+    assert check_fitting(folder) == measured
+
+
+def test_a_backbone_that_is_not_there_is_a_finding() -> None:
+    assert check_fitting("no/such-backbone").state == "fail"

@@ -1,0 +1,333 @@
+"""What suits a backbone on this machine: number type, attention and tokens in a pass, found by a short measurement.
+
+One forward and backward pass over synthetic rows of two usual lengths is timed for each number type and attention; the
+fastest wins whose gradients agree with float32's. With it the same rows are cut into passes of fewer and more tokens,
+and the smallest within 5% of the best is taken. What was found is kept on disk, under a hash of all it depends on, so
+that a command gives the same numbers again.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipelines.backbone import (
+    Backbone,
+    BackboneInfo,
+    default_attention,
+    default_dtype,
+    describe_backbone,
+    load_described,
+)
+from pipelines.memory import free_bytes, held_bytes
+from pipelines.pack import CHUNK_TOKENS, Pack
+from pipelines.synthetic import LAST_WORD, synthetic_rows, synthetic_slot
+from prompts_store.cache import Cache
+
+VERSION = 1
+"""Raised when what is measured, or how it is judged, changes: older findings are then measured again."""
+
+AGREEMENT = 0.99
+"""Least cosine of a number type's gradients with those of float32."""
+
+NEAR = 1.05
+"""A pass this much slower than the best is as good, if it has fewer tokens."""
+
+SECONDS = 10.0
+"""Time a measurement may take before it makes do with what it knows; a pass under way is not cut off."""
+
+SLOT_TOKENS = 16 * 50
+"""Tokens of one few-shot slot's step: 16 rows of usual length with their prompt."""
+
+PROMPT_ROWS, SHORT, LONG = 20, 30, 110
+"""Sizes of the synthetic rows, in tokens."""
+
+PASSES = {"cpu": (1024, 512, 2048, 256, 4096), "cuda": (65536, 32768, 131072, 16384)}
+"""Tokens in a pass to try; what usually suits a device comes first, for time may end before the last."""
+
+ROUNDS = 2
+
+FEW_ROWS = 8
+"""Rows whose gradients are compared; how long they take says how many rows the time allows for the rest."""
+
+PASSES_IN_TIME = 20
+"""Passes over all rows that a measurement comes to, about, at float32's speed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a measurement is asked for.
+
+    Attributes:
+        backbone: Name or folder.
+        fingerprint: The backbone's.
+        threads: CPU threads to compute with.
+        dtype: Number type; None to choose.
+        attention: ``eager`` or ``sdpa``; None to choose.
+    """
+
+    backbone: str
+    fingerprint: str
+    threads: int
+    dtype: str | None = None
+    attention: str | None = None
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What was found.
+
+    Attributes:
+        dtype: What the backbone computes in.
+        attention: Implementation of attention.
+        chunk_tokens: Tokens in a pass at most.
+        token_bytes: What a token of a pass holds until the backward pass; None if it was not measured.
+        device: Name of the device.
+        threads: CPU threads.
+        torch: Version of torch.
+        measured: When, in UTC; empty for what was not measured.
+        seconds: Of one pass over the same rows, by ``dtype, attention``.
+        agreement: Cosine of the gradients with float32's, by ``dtype, attention``.
+        rate: Tokens a second, by tokens in a pass.
+    """
+
+    dtype: str
+    attention: str
+    chunk_tokens: int
+    token_bytes: int | None
+    device: str
+    threads: int
+    torch: str
+    measured: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
+    rate: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def slots(self) -> int:
+        """Few-shot slots that fill a pass."""
+        return -(-self.chunk_tokens // SLOT_TOKENS)
+
+    def __str__(self) -> str:
+        how = f"measured {self.measured[:10]}" if self.measured else "not measured"
+        return f"{self.dtype}, {self.attention} attention, {self.chunk_tokens} tokens in a pass ({how})"
+
+    def to_json(self) -> str:
+        """As text, for the cache and a run's tag."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Fitting:
+        """The reverse of `to_json`."""
+        return cls(**json.loads(text))
+
+
+def device_here() -> torch.device:
+    """A GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What a device calls itself."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    features = "avx512_bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else ""
+    return " ".join([*(models[:1] or ["CPU"]), features]).strip()
+
+
+def unmeasured(request: Request, device: torch.device) -> Fitting:
+    """What usually suits a device, where nothing can be or need be measured."""
+    dtype = request.dtype or _name(default_dtype(device))
+    attention = request.attention or default_attention(device, getattr(torch, dtype))
+    return Fitting(
+        dtype, attention, CHUNK_TOKENS[device.type], None, device_name(device), request.threads, torch.__version__
+    )
+
+
+def kept(request: Request, device: torch.device) -> Fitting | None:
+    """What was found before, on this device with these versions."""
+    data = Cache("fittings").read(_key(request, device))
+    return None if data is None else Fitting.from_json(data)
+
+
+def fit(request: Request, *, again: bool = False) -> Fitting:
+    """What suits this machine: what was found before, or else a measurement, which is then kept.
+
+    Args:
+        request: For which backbone, and what is given.
+        again: Measure even if it was found before.
+
+    Raises:
+        PipelineError: If there is no such backbone.
+    """
+    device = device_here()
+    if not again and (found := kept(request, device)):
+        return found
+    threads = torch.get_num_threads()
+    torch.set_num_threads(request.threads)
+    try:
+        found = _measure(request, device, time.monotonic() + SECONDS)
+    finally:
+        torch.set_num_threads(threads)
+    if found.measured:
+        Cache("fittings").write(_key(request, device), found.to_json().encode())
+    return found
+
+
+def _key(request: Request, device: torch.device) -> str:
+    import transformers
+
+    given = (request.fingerprint, request.threads, request.dtype, request.attention)
+    on = (device.type, device_name(device), torch.__version__, transformers.__version__, VERSION)
+    return hashlib.sha256(json.dumps([*given, *on]).encode()).hexdigest()
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _measure(request: Request, device: torch.device, deadline: float) -> Fitting:
+    info = describe_backbone(request.backbone)
+    usual = unmeasured(request, device)
+    dtypes = [request.dtype] if request.dtype else list(dict.fromkeys([usual.dtype, "float32", "bfloat16"]))
+    wide = _weight_bytes(info, torch.float32)
+    if wide > free_bytes(device) / 2:
+        return usual  # there is no room to compare anything with float32
+    attentions = [request.attention] if request.attention else sorted(("eager", "sdpa"), key=usual.attention.__ne__)
+    single = _pack(load_described(info, torch.float32, device, "eager"), FEW_ROWS)
+    reference = _gradient(single)
+    few = _timed(_pass_over(single), device, deadline)
+    left = max(0.0, deadline - time.monotonic())
+    rows = max(FEW_ROWS, min(_rows(device), int(FEW_ROWS * left / (PASSES_IN_TIME * few))))
+    del single
+    seconds: dict[str, float] = {}
+    agreement: dict[str, float] = {}
+    best: tuple[float, str, str] | None = None
+    for dtype in dtypes:
+        for attention in attentions:
+            if best and time.monotonic() > deadline:
+                break
+            backbone = load_described(info, getattr(torch, dtype), device, attention)
+            way = f"{dtype}, {attention}"
+            agreement[way] = _cosine(_gradient(_pack(backbone, FEW_ROWS)), reference)
+            seconds[way] = _timed(_pass_over(_pack(backbone, max(FEW_ROWS, rows // 2))), device, deadline)
+            trusted = dtype == "float32" or request.dtype or agreement[way] >= AGREEMENT
+            if trusted and (best is None or seconds[way] < best[0]):
+                best = (seconds[way], dtype, attention)
+            del backbone
+            gc.collect()
+    _, dtype, attention = best or (0.0, "float32", usual.attention)
+    backbone = load_described(info, getattr(torch, dtype), device, attention)
+    token_bytes = _token_bytes(backbone)
+    rate = _rates(backbone, rows, token_bytes, deadline)
+    chunk = min(int(tokens) for tokens, own in rate.items() if own * NEAR >= max(rate.values()))
+    return replace(
+        usual,
+        dtype=dtype,
+        attention=attention,
+        chunk_tokens=chunk,
+        token_bytes=token_bytes,
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds={way: round(value, 4) for way, value in seconds.items()},
+        agreement={way: round(value, 5) for way, value in agreement.items()},
+        rate={tokens: round(value, 1) for tokens, value in rate.items()},
+    )
+
+
+def _rates(backbone: Backbone, rows: int, token_bytes: int, deadline: float) -> dict[str, float]:
+    """Tokens a second over the same rows, cut into passes of fewer and more tokens, as far as memory and time go."""
+    pack = _pack(backbone, rows)
+    tokens = sum(pack.slots[0].spec.m + int(length) for length in pack.slots[0].data.train.lengths)
+    room = free_bytes(backbone.device) / 2
+    rates: dict[str, float] = {}
+    for size in PASSES[backbone.device.type]:
+        if rates and time.monotonic() > deadline:
+            break
+        if rates and size * token_bytes > room:
+            continue
+        pack.chunk_tokens = size
+        rates[str(size)] = tokens / _timed(_pass_over(pack), backbone.device, deadline)
+    return rates
+
+
+def _rows(device: torch.device) -> int:
+    """Rows of a measurement: enough to fill the largest pass."""
+    return int(max(PASSES[device.type]) / SLOT_TOKENS * 16)
+
+
+def _pack(backbone: Backbone, rows: int) -> Pack:
+    """A pack of one slot, a quarter of whose rows are long, as far as the backbone has positions."""
+    limit = backbone.info.architecture.position_limit
+    long = LONG if limit is None else min(LONG, limit - PROMPT_ROWS - 1)
+    lengths = [long if i % 4 == 3 else min(SHORT, long) for i in range(rows)]
+    encoded = synthetic_rows(lengths, seed=0, vocabulary=min(LAST_WORD, len(backbone.vocabulary)))
+    slot = synthetic_slot(backbone, encoded, m=PROMPT_ROWS, r=8, s=long, batch=rows)
+    return Pack(backbone, [slot], CHUNK_TOKENS[backbone.device.type])
+
+
+def _pass_over(pack: Pack) -> Callable[[], object]:
+    (slot,) = pack.slots
+    rows = [(0, slot.data.train, i) for i in range(len(slot.data.train))]
+
+    def once() -> None:
+        pack.backward([slot], rows)
+        slot.discard_gradients()
+
+    return once
+
+
+def _gradient(pack: Pack) -> Tensor:
+    """The gradients of all of a slot's tensors, one after the other, float64."""
+    (slot,) = pack.slots
+    pack.backward([slot], [(0, slot.data.train, i) for i in range(len(slot.data.train))])
+    parts = [p.grad.flatten().double().cpu() for p in slot.params.values() if p.grad is not None]
+    slot.discard_gradients()
+    return torch.cat(parts)
+
+
+def _cosine(one: Tensor, other: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
+
+
+def _timed(work: Callable[[], object], device: torch.device, deadline: float) -> float:
+    """The quickest of some rounds after one to warm up; that one, if time is over."""
+    times: list[float] = []
+    for _ in range(1 + ROUNDS):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+        if time.monotonic() > deadline:
+            break
+    return min(times[1:] or times)
+
+
+def _token_bytes(backbone: Backbone) -> int:
+    """What a token holds in a pass over rows of the longer length."""
+    pack = _pack(backbone, 4)
+    (slot,) = pack.slots
+    rows = [(0, slot.data.train, i) for i in range(3, 4)]
+    held = held_bytes(lambda: pack.backward([slot], rows), backbone.model.parameters())
+    slot.discard_gradients()
+    return held // (slot.spec.m + int(slot.data.train.lengths[3]))
+
+
+def _weight_bytes(info: BackboneInfo, dtype: torch.dtype) -> int:
+    """About what the weights take in another type than the stored one, by the size of their files."""
+    stored = sum(file.stat().st_size for file in info.folder.glob("*.safetensors"))
+    return stored * 2 if dtype == torch.float32 else stored
