@@ -3,8 +3,8 @@
 A Tune trial is a pack. Packs that run at once form a generation; what they found is in before the next generation is
 asked for, so that a search repeats whatever finishes first. A pack that crashes is split in two and run again, until
 the configuration at fault stands alone: a crash costs only the configuration that caused it. A pack whose process is
-gone for the first time is run again as it was: with a lost node or a killed worker, no number changes. What runs again
-goes on from its last checkpoint, which came with a result.
+gone for the first time is run again as it was: a lost node or a killed worker is not its fault. What runs again goes
+on from its last checkpoint, which came with a result.
 """
 
 from __future__ import annotations
