@@ -87,7 +87,7 @@ def put_and_list(uri: str, run_id: str, temporary: str, writer: int, there: Conn
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_many_store_at_once(store: PromptStore, new_run: NewRun, tmp_path: Path) -> None:
-    """Eight processes store the same task: as many versions, all whole, one best. The bench takes 64."""
+    """Eight processes store the same task: as many versions, all whole, one best."""
     refs = at_once(store, [new_run() for _ in range(8)], tmp_path)
     assert sorted(refs) == [f"dept-minilm-mnli/{version}" for version in range(1, 9)]
     assert [checked.problem for checked in verify(store)] == [None] * 8
