@@ -25,7 +25,7 @@ def store_slot(
         start: The card of the artifact it started from, if any.
     """
     assert report.final is not None
-    assert report.best is not None
+    chosen = report.final.dev or report.best
     spec, info, task = report.spec, setup.info, prepared.task
     resized = start is not None and (start.m, start.r, start.s) != (spec.m, spec.r, spec.s)
     card = Card(
@@ -50,7 +50,7 @@ def store_slot(
         seed=spec.seed,
         k=k,
         metric=prepared.data.metric,
-        dev_score=(report.final.dev or report.best).score,
+        dev_score=chosen.score if chosen else None,
         test_score=report.final.test.score if report.final.test else None,
         rows_train=len(prepared.data.train),
         data_source=setup.source.kind,

@@ -107,7 +107,12 @@ def fewshot(
     target: Annotated[str, typer.Option(help="The target task.")],
     k: Annotated[int, typer.Option(help="Labelled training rows in total.")],
     per_class: Annotated[bool, typer.Option("--per-class", help="Read k as rows per class.")] = False,
-    dev: Annotated[Literal["k", "full"], typer.Option(help="Rows to choose by: as many again, or all the rest.")] = "k",
+    dev: Annotated[
+        Literal["k", "full", "none"],
+        typer.Option(
+            help="Rows to choose by: as many again, all the rest, or none: the published settings, no search."
+        ),
+    ] = "k",
     protocol: Annotated[
         Literal["balanced", "released"],
         typer.Option(help="How rows are drawn: exact and balanced, or as the DePT release did."),

@@ -58,7 +58,7 @@ class Row:
         method: ``dept`` or ``zero-shot``.
         metric: What the scores are.
         scores: Test score of each seed (draw of k rows), by seed.
-        dev: Mean score on the rows the configuration was chosen on.
+        dev: Mean score on the rows the configuration was chosen on; None where nothing was chosen.
         run_id: The run they are from (the latest, if several).
     """
 
@@ -69,7 +69,7 @@ class Row:
     method: str
     metric: str
     scores: Mapping[int, float]
-    dev: float
+    dev: float | None
     run_id: str
 
     @property
@@ -90,7 +90,7 @@ class Row:
         low, high = s.interval or ("", "")
         return (
             *(self.target, self.backbone, self.k, self.start, self.method, self.metric, len(self.scores)),
-            *(s.mean, s.std, low, high, self.dev),
+            *(s.mean, s.std, low, high, "" if self.dev is None else self.dev),
         )
 
 
@@ -142,7 +142,7 @@ def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         interval = "–" if s.interval is None else f"{100 * s.interval[0]:.1f} to {100 * s.interval[1]:.1f}"
         spread = "–" if s.interval is None else f"{100 * s.std:.1f}"
         k = "–" if row.method == ZERO_SHOT else str(row.k)
-        numbers = [f"{100 * s.mean:.1f}", spread, interval, f"{100 * row.dev:.1f}"]
+        numbers = [f"{100 * s.mean:.1f}", spread, interval, "" if row.dev is None else f"{100 * row.dev:.1f}"]
         body.append([*([row.backbone] if several else []), row.start, row.method, k, str(len(row.scores)), *numbers])
     return [*(["backbone"] if several else []), *header], body
 

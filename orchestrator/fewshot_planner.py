@@ -21,6 +21,7 @@ from orchestrator.setup import Setup
 from orchestrator.space import search_space
 from orchestrator.starts import Source
 from orchestrator.worker import PackPlan
+from pipelines.run import Report
 from pipelines.slot import SlotSpec
 from prompts_store import StoredPrompt
 
@@ -72,13 +73,15 @@ class FewshotPlanner(RecordedPlanner):
 
     def generation(self) -> Sequence[PackPlan]:
         """Tell the search how the last generation went, and ask for the next."""
+        if self.settings.dev == "none":
+            return [] if self._finalists else self._train(self._unsearched())
         self._search.tell([self.outcomes[config] for config in self._generation])
         first = len(self._choices)
         number = min(self.workers.count * self._configs_per_pack, self.settings.trials - first)
         self._generation = list(range(first, first + number))
         if self._generation:
             return self._share_out([self._ask(config) for config in self._generation])
-        return [] if self._finalists else self._finals()
+        return [] if self._finalists else self._train(self._found())
 
     def replays(self, plan: PackPlan) -> bool:
         """Finalists are trained again: the winner's tensors are needed."""
@@ -87,8 +90,9 @@ class FewshotPlanner(RecordedPlanner):
     def on_end(self, outcome: Outcome) -> None:
         """Close a configuration's run, with its test scores if it was a finalist."""
         config = outcome.config
-        best = {"best_dev_score": outcome.dev_score, "best_objective": outcome.objective}
-        self.recorder.summarise(config, best)
+        if outcome.chosen:
+            best = {"best_dev_score": outcome.dev_score, "best_objective": outcome.objective}
+            self.recorder.summarise(config, best)
         if finalist := self._finalists.get(config):
             self._test(outcome, finalist)
         else:
@@ -102,7 +106,20 @@ class FewshotPlanner(RecordedPlanner):
         """Store the finalist that was best on dev: the seed of it that was best on dev."""
         trained = {c: f.choice for c, f in self._finalists.items() if f.method == DEPT and self._finished(c)}
         config = self._leader(trained)
-        report = max(self.outcomes[config].reports, key=lambda r: r.best.objective if r.best else -math.inf)
+        reports = self.outcomes[config].reports
+        return self._store(config, max(reports, key=lambda r: r.best.objective if r.best else -math.inf))
+
+    def store_all(self) -> list[StoredPrompt]:
+        """Store every trained finalist of a command without dev rows: its first draw.
+
+        No score may decide which of them is the winner: it is the one from the source that comes first for ``--from
+        auto``, else the one from scratch.
+        """
+        trained = [c for c, f in self._finalists.items() if f.method == DEPT and self._finished(c)]
+        trained.sort(key=lambda config: self._finalists[config].choice.start == SCRATCH)
+        return [self._store(c, self.outcomes[c].reports[0], winner=c == trained[0]) for c in trained]
+
+    def _store(self, config: int, report: Report, *, winner: bool = True) -> StoredPrompt:
         draw = self.draws[report.spec.seed - self.settings.seed]
         source = self.sources.get(report.spec.start)
         stored = store_slot(
@@ -114,7 +131,8 @@ class FewshotPlanner(RecordedPlanner):
             start=source.artifact.card if source else None,
         )
         self.recorder.tag(config, "prompt", stored.ref)
-        self.recorder.tag(None, "winner", stored.ref)
+        if winner:
+            self.recorder.tag(None, "winner", stored.ref)
         return stored
 
     def _ask(self, config: int) -> list[SlotSpec]:
@@ -123,7 +141,13 @@ class FewshotPlanner(RecordedPlanner):
         self._open(config, f"trial {config}: {self._name(choice)}", specs, DEPT, "trial")
         return specs
 
-    def _finals(self) -> list[PackPlan]:
+    def _unsearched(self) -> list[Finalist]:
+        """The published settings from every start: without dev rows there is nothing to search by."""
+        trained = [Finalist(self._space.usual(start), DEPT, None) for start in self._space.starts]
+        return trained + self._zero_shot()
+
+    def _found(self) -> list[Finalist]:
+        """The best of the search from scratch, the best from a source, and the sources as they are."""
         by_kind = {
             kind: {c: choice for c, choice in self._choices.items() if (choice.start == SCRATCH) is kind}
             for kind in (True, False)
@@ -137,10 +161,16 @@ class FewshotPlanner(RecordedPlanner):
             elif kind and not choices:  # the search was told to start elsewhere: the published settings stand in
                 usual = self._space.usual(Start(SCRATCH, self._shape.m, self._shape.r))
                 finalists.append(Finalist(usual, DEPT, None))
-        for ref, source in self.sources.items():
-            if source.zero_shot:
-                size = source.stored
-                finalists.append(Finalist(Choice(ref, size.m, size.r, 1.0, 1.0), ZERO_SHOT, None))
+        return finalists + self._zero_shot()
+
+    def _zero_shot(self) -> list[Finalist]:
+        return [
+            Finalist(Choice(ref, source.stored.m, source.stored.r, 1.0, 1.0), ZERO_SHOT, None)
+            for ref, source in self.sources.items()
+            if source.zero_shot
+        ]
+
+    def _train(self, finalists: Sequence[Finalist]) -> list[PackPlan]:
         packs = []
         for config, finalist in enumerate(finalists, start=len(self._choices)):
             self._finalists[config] = finalist
@@ -185,7 +215,7 @@ class FewshotPlanner(RecordedPlanner):
             "k": 0 if zero_shot else len(data.train),
             "seed": self.settings.seed,
             "seeds": len(specs),
-            "dev_rows": len(data.dev),
+            "dev_rows": len(data.dev) if data.dev else 0,
             "test_rows": len(data.test) if data.test else 0,
             "metric": data.metric,
             "scoring": data.scoring,
@@ -220,11 +250,11 @@ class FewshotPlanner(RecordedPlanner):
             method=finalist.method,
             metric=self.draws[0].data.metric,
             scores=scores,
-            dev=outcome.dev_score,
+            dev=outcome.dev_score if outcome.chosen else None,
             run_id=self.recorder.run_id(outcome.config),
         )
         self.rows.append(row)
-        if finalist.method == DEPT and all(report.best_step == 0 for report in outcome.reports):
+        if finalist.method == DEPT and outcome.chosen and all(report.best_step == 0 for report in outcome.reports):
             self.live.say(f"note: {self._name(finalist.choice)}, no step did better on dev than the start itself")
         summary = row.statistics
         values = {"test_score": summary.mean, "test_std": summary.std}

@@ -55,6 +55,11 @@ class Outcome:
         return max((report.step for report in self.latest.values()), default=0)
 
     @property
+    def chosen(self) -> bool:
+        """Whether dev rows chose the checkpoints; without, there is neither an objective nor a dev score."""
+        return any(report.best for report in self.latest.values())
+
+    @property
     def objective(self) -> float:
         """Mean over the slots of the objective of their best checkpoints."""
         return fmean(report.best.objective for report in self.latest.values() if report.best)

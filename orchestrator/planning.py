@@ -80,7 +80,7 @@ class RecordedPlanner(ABC):
         """Log an evaluation and close the configurations that ended with it."""
         for outcome in self.outcomes.update(reports):
             self.recorder.metrics(outcome.config, outcome.step, _metrics(outcome))
-            if any(report.best for report in outcome.latest.values()):
+            if outcome.chosen:
                 self.live.evaluated(outcome.config, outcome.step, outcome.dev_score)
             if outcome.state == "failed":
                 outcome.reason = "the loss or its gradient became infinite or NaN: lower the learning rates"

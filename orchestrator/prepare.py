@@ -93,19 +93,19 @@ class Preparer:
         for seed in seeds:
             draw = draw_fewshot(rows, k, seed, per_class=per_class, dev=dev, protocol=protocol)
             train = Rows.of(task, "train", draw.train, rows.source)
-            chosen = Rows.of(task, "dev", draw.dev, rows.source)
+            chosen = Rows.of(task, "dev", draw.dev, rows.source) if dev != "none" else None
             notes = [*draw.notes, *_left_out(rows, test)]
             prepared.append(self._prepared(train, chosen, test, s, encoded_test, notes))
         return prepared
 
     def _prepared(
-        self, train: Rows, dev: Rows, test: Rows, s: int, encoded_test: Encoded, notes: Sequence[str]
+        self, train: Rows, dev: Rows | None, test: Rows, s: int, encoded_test: Encoded, notes: Sequence[str]
     ) -> Prepared:
         task = train.task
         encoded = self._cache.encode(train, s)
         data = SlotData(
             train=encoded,
-            dev=self._cache.encode(dev, s),
+            dev=None if dev is None else self._cache.encode(dev, s),
             test=encoded_test,
             labels=task.labels,
             metrics=tuple(task.metric.split("+")),
@@ -119,7 +119,7 @@ class Preparer:
             notes.append(f"{len(leaks)} of {len(train)} training rows of {task.name} also stand in its test split")
         if encoded.truncated:
             notes.append(f"{encoded.truncated} of {len(train)} training rows of {task.name} were cut to {s} tokens")
-        digest = ":".join(rows.digest[:16] for rows in (train, dev, test))
+        digest = ":".join(rows.digest[:16] if rows else "none" for rows in (train, dev, test))
         return Prepared(task, data, digest, tuple(notes))
 
     def longest_word(self, task: Task) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from orchestrator.errors import UsageError
-from tasks import LabelWords, Protocol
+from tasks import Dev, LabelWords, Protocol
 
 AUTO, SCRATCH = "auto", "scratch"
 
@@ -133,7 +133,8 @@ class FewshotSettings(Settings):
         target: The target task.
         k: Labelled training rows in total.
         per_class: Read k as per class.
-        dev: ``k`` for as many rows again to choose by, ``full`` for all the rest of the training split.
+        dev: ``k`` for as many rows again to choose by, ``full`` for all the rest of the training split, ``none`` to
+            choose nothing: no search, the published settings from every start, their last checkpoints.
         protocol: ``balanced``, or ``released`` for the DePT release's sampler, which is neither exact nor balanced.
         start: ``auto``, ``scratch``, or a stored source by task or reference.
         trials: Configurations to search over.
@@ -145,7 +146,7 @@ class FewshotSettings(Settings):
     target: str
     k: int
     per_class: bool = False
-    dev: Literal["k", "full"] = "k"
+    dev: Dev = "k"
     protocol: Protocol = "balanced"
     start: str = AUTO
     trials: int = 12
@@ -162,8 +163,10 @@ class FewshotSettings(Settings):
         at_least("seeds", self.seeds, 1)
         if self.configs_per_pack is not None:
             at_least("pack", self.configs_per_pack, 1)
-        if self.dev not in ("k", "full"):
-            raise UsageError(f"--dev must be k or full, got {self.dev!r}")
+        if self.dev not in get_args(Dev):
+            raise UsageError(f"--dev must be k, full or none, got {self.dev!r}")
+        if self.dev == "none" and self.patience:
+            raise UsageError(f"--patience {self.patience} looks at dev rows, and --dev none has none: leave one out")
         if self.protocol not in get_args(Protocol):
             raise UsageError(f"--protocol must be balanced or released, got {self.protocol!r}")
 

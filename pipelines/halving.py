@@ -43,7 +43,7 @@ class Halving:
         for slot in slots:
             by_config[slot.spec.config].append(slot)
         judged = {
-            config: sum(slot.best.quality.objective for slot in group if slot.best) / len(group)
+            config: sum(slot.best.quality.objective for slot in group if slot.best and slot.best.quality) / len(group)
             for config, group in by_config.items()
             if all(slot.status in ("training", "finished") for slot in group)
             and any(slot.status == "training" for slot in group)

@@ -110,9 +110,14 @@ class Pack:
         return due
 
     def judge(self, slots: Sequence[Slot]) -> None:
-        """Evaluate slots on dev and let each decide whether to go on."""
-        for slot, found in zip(slots, self.evaluate(slots, [slot.data.dev for slot in slots]), strict=True):
+        """Evaluate slots on dev and let each decide whether to go on; one without dev rows goes on."""
+        sets = {slot: slot.data.dev for slot in slots}
+        with_dev = {slot: rows for slot, rows in sets.items() if rows is not None}
+        for slot, found in zip(with_dev, self.evaluate([*with_dev], [*with_dev.values()]), strict=True):
             slot.judge(found.quality)
+        for slot in slots:
+            if slot not in with_dev:
+                slot.go_on()
 
     def evaluate(self, slots: Sequence[Slot], sets: Sequence[Encoded], *, final: bool = False) -> list[Judgement]:
         """How good each slot is on its set.

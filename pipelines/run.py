@@ -198,7 +198,7 @@ class PackRun:
         tensors = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in slot.params.items()}
         data = slot.data
         dev = None
-        if self.pack.chosen_without_metric(slot):
+        if data.dev is not None and self.pack.chosen_without_metric(slot):
             (on_dev,) = self.pack.evaluate([slot], [data.dev], final=True)
             dev = on_dev.quality
         if data.test is None:

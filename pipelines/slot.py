@@ -83,7 +83,7 @@ class SlotData:
 
     Attributes:
         train: Rows to learn from.
-        dev: Rows that choose the checkpoint and the configuration.
+        dev: Rows that choose the checkpoint and the configuration; None where the last checkpoint is taken.
         labels: Names of the classes, in the order of their ids; empty where rows have no classes.
         metrics: Names of the task's metrics; the first one chooses.
         segments: Texts in a row: 1 or 2.
@@ -95,7 +95,7 @@ class SlotData:
     """
 
     train: Encoded
-    dev: Encoded
+    dev: Encoded | None
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     segments: int
@@ -152,10 +152,10 @@ class Quality:
 
 @dataclass
 class Best:
-    """The best checkpoint so far: a slot's few tensors, never the backbone."""
+    """The best checkpoint so far, or without dev rows the last: a slot's few tensors, never the backbone."""
 
     step: int
-    quality: Quality
+    quality: Quality | None
     tensors: dict[str, Tensor]
 
 
@@ -259,13 +259,22 @@ class Slot:
             self.status = "diverged"
             return
         self.dev = quality
-        if self.best is None or quality > self.best.quality:
-            self.best = Best(self.step, quality, {n: p.detach().clone() for n, p in self.params.items()})
+        if self.best is None or self.best.quality is None or quality > self.best.quality:
+            self._keep(quality)
             self.stale = 0
         else:
             self.stale += 1
         if self.step >= self.spec.steps or (self.spec.patience and self.stale >= self.spec.patience):
             self.status = "finished"
+
+    def go_on(self) -> None:
+        """What `judge` does where there are no dev rows: the last checkpoint is kept, and training goes to its end."""
+        if self.step >= self.spec.steps:
+            self._keep(None)
+            self.status = "finished"
+
+    def _keep(self, quality: Quality | None) -> None:
+        self.best = Best(self.step, quality, {n: p.detach().clone() for n, p in self.params.items()})
 
     def restore_best(self) -> None:
         """Put the best checkpoint back into place."""

@@ -86,6 +86,12 @@ class _Pool:
         self.scores |= scores
         self.from_run |= dict.fromkeys(scores, run)
 
+    def _dev(self) -> float | None:
+        """Mean dev score; None for runs without dev rows."""
+        scores = [run.data.metrics.get("best_dev_score") for run in self.from_run.values()]
+        found = [score for score in scores if score is not None]
+        return fmean(found) if found else None
+
     def row(self, task: str) -> Row:
         latest = max(self.from_run.values(), key=lambda run: (run.info.start_time, run.info.run_id))
         params, tags = latest.data.params, latest.data.tags
@@ -97,7 +103,7 @@ class _Pool:
             method=params["method"],
             metric=params["metric"],
             scores=dict(sorted(self.scores.items())),
-            dev=fmean(run.data.metrics["best_dev_score"] for run in self.from_run.values()),
+            dev=self._dev(),
             run_id=latest.info.run_id,
         )
 

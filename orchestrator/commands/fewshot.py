@@ -73,6 +73,13 @@ def fewshot(
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if settings.start != SCRATCH and not sources:
         console.print("note: no stored source fits this target and backbone; starting from scratch alone")
+    if settings.dev == "none":
+        console.print(
+            "note: without dev rows nothing is chosen: no search, the published settings once from every start, and "
+            "their last checkpoints, all of which are tested and stored",
+            highlight=False,
+            soft_wrap=True,
+        )
     halving = Halving.over(settings.steps, settings.eval_every) if settings.halving else Halving()
     job = Job(
         backbone=settings.backbone,
@@ -119,8 +126,8 @@ def fewshot(
                     "no configuration came through: "
                     + "; ".join(f"{name}: {reason}" for name, reason in planner.failures.items())
                 )
-            winner = planner.store_winner()
+            stored = planner.store_all() if settings.dev == "none" else [planner.store_winner()]
     test = draws[0].data.test
     print_rows(ordered(planner.rows), console, test_rows=len(test) if test else None)
-    console.print(f"stored {winner.ref}", highlight=False)
-    return winner
+    console.print(f"stored {', '.join(prompt.ref for prompt in stored)}", highlight=False, soft_wrap=True)
+    return stored[0]

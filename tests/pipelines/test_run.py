@@ -217,3 +217,33 @@ def test_a_start_that_is_missing_is_no_scratch(backbone: Backbone, data: dict[st
 def test_too_long_for_the_backbone(backbone: Backbone, data: dict[str, SlotData]) -> None:
     with pytest.raises(PipelineError, match=r"m \+ s = 25 \+ 40 = 65 is over the 64 positions of bert"):
         make_run(backbone, data, spec("0", m=20), spec("1", m=25, s=40))
+
+
+def test_without_dev_rows_the_last_checkpoint_is_taken(backbone: Backbone, data: dict[str, SlotData]) -> None:
+    """Its companion in the pack is chosen by dev as ever, and its numbers are those of training alone."""
+    sets = {**data, "blind": replace(data["pairs"], dev=None)}
+    run = make_run(backbone, sets, spec("0", data="blind"), spec("1"), keep=True)
+    last = {report.spec.key: report for call in run_through(run) for report in call}
+    blind = last["0"]
+    assert (blind.status, blind.step, blind.best_step) == ("finished", 6, 6)
+    assert blind.dev is None
+    assert blind.best is None
+    assert last["1"].best is not None
+    assert blind.final is not None
+    assert blind.final.test is not None
+
+    alone = make_run(backbone, data, spec("0", data="pairs", eval_every=1))
+    run_through(alone)
+    (slot,) = alone.pack.slots
+    assert all(
+        torch.allclose(blind.final.tensors[name], tensor.detach().float(), rtol=0, atol=1e-6)
+        for name, tensor in slot.params.items()
+    )
+
+
+def test_without_dev_rows_a_start_is_tested_as_it_is(backbone: Backbone, data: dict[str, SlotData]) -> None:
+    run = make_run(backbone, {"pairs": replace(data["pairs"], dev=None)}, spec("0", steps=0), keep=True)
+    ((report,),) = run_through(run)
+    assert (report.status, report.best_step) == ("finished", 0)
+    assert report.final is not None
+    assert report.final.test is not None
