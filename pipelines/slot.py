@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -269,8 +269,8 @@ class Slot:
 
     def go_on(self) -> None:
         """What `judge` does where there are no dev rows: the last checkpoint is kept, and training goes to its end."""
+        self._keep(None)
         if self.step >= self.spec.steps:
-            self._keep(None)
             self.status = "finished"
 
     def _keep(self, quality: Quality | None) -> None:
@@ -293,7 +293,7 @@ class Slot:
             "stale": self.stale,
             "loss": self.loss,
             "dev": asdict(self.dev) if self.dev else None,
-            "best": {"step": self.best.step, "quality": asdict(self.best.quality)} if self.best else None,
+            "best": asdict(replace(self.best, tensors={})) if self.best else None,
         }
         tensors = dict(self.params)
         for name, parameter in self.params.items():
@@ -332,7 +332,7 @@ class Slot:
         self.best = None
         if best := values["best"]:
             tensors = {name: tensor.to(device, copy=True) for name, tensor in _under(_BEST, state.tensors).items()}
-            self.best = Best(best["step"], Quality(**best["quality"]), tensors)
+            self.best = Best(best["step"], Quality(**best["quality"]) if best["quality"] else None, tensors)
         self._batches = batches(len(self.data.train), self.spec.batch, self.spec.seed, self.step)
 
 
