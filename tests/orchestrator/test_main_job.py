@@ -185,3 +185,26 @@ def _read_until(process: subprocess.Popen[str], wanted: Callable[[str], bool], s
             return
         assert time.monotonic() < deadline, "".join(lines)
     raise AssertionError("the command ended first:\n" + "".join(lines))
+
+
+def test_without_dev_rows_every_start_is_tested_and_stored(folder: Path, client: MlflowClient) -> None:
+    text = run(
+        folder, *("fewshot", "--target", "qqp", "--k", "8", "--data", "sample", "--dev", "none"),
+        *("--seeds", "1", "--steps", "2", "--eval-every", "2"),
+    )  # fmt: skip
+    assert "note: without dev rows nothing is chosen" in text
+    found = runs(client, "fewshot.sample.qqp")
+    children = [r for r in found if "mlflow.parentRunId" in r.data.tags]
+    assert {role(r) for r in children} == {"final"}
+    assert sorted(r.data.params["start_task"] for r in children) == ["sample.mnli", "sample.sst2", "scratch"]
+    assert {r.data.params["dev_rows"] for r in children} == {"0"}
+    assert all("test_score" in r.data.metrics for r in children)
+    assert not any("best_dev_score" in r.data.metrics or "objective" in r.data.metrics for r in children)
+    stored = [r.data.tags["prompt"] for r in children]
+    assert len(set(stored)) == 3
+    assert all(ref in text for ref in stored)
+    (parent,) = [r for r in found if r not in children]
+    assert parent.data.tags["winner"] in {
+        r.data.tags["prompt"] for r in children if r.data.params["start"] != "scratch"
+    }
+    assert "qqp" in run(folder, "compare", "--target", "qqp", "--out", str(folder / "qqp"))
