@@ -102,15 +102,17 @@ def compare(backbone: Backbone, settings: FewshotSettings) -> dict[str, Any]:
     """One search in both ways."""
     setup = set_up(settings, [settings.target], Console(quiet=True))
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    draws = setup.preparer.fewshot(settings.target, settings.k, seeds, per_class=False, dev="k", protocol="balanced")
-    proposals = Search(search_space(setup, draws[0].data.segments, SCRATCH, []), settings.seed)
+    task = setup.source.task(settings.target).name
+    shape = setup.shapes[task]
+    draws = setup.preparer.fewshot(task, shape.s, settings.k, seeds, per_class=False, dev="k", protocol="balanced")
+    proposals = Search(search_space(setup, shape, draws[0].data.segments, SCRATCH, []), settings.seed)
     configs = []
     for config in range(settings.trials):
         choice = proposals.ask(config)
         configs.append(
             [
                 setup.spec(
-                    key=f"{config}/{seed}", config=config, task=settings.target, data=str(seed), start=choice.start,
+                    key=f"{config}/{seed}", config=config, task=task, data=str(seed), start=choice.start,
                     m=choice.m, r=choice.r, alpha1=choice.alpha1, alpha2=choice.alpha2, seed=seed,
                 )
                 for seed in seeds
