@@ -118,7 +118,7 @@ def test_a_killed_search_goes_on_to_the_same_numbers(
 def test_killed_sources_are_stored_once_each(tmp_path: Path, empty_database: Path) -> None:
     folder = place(tmp_path / "work", empty_database)
     kill_when(folder, SOURCES, "pretrain-source", 1)
-    run(folder, "resume", "sst2,qqp")
+    run(folder, "resume", "sample.sst2,sample.qqp")
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     found = runs(client, "pretrain-source")
     assert {r.info.status for r in found} == {"FINISHED"}
