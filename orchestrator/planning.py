@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -14,8 +16,11 @@ from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, Outcomes
 from orchestrator.recorder import Recorder
 from orchestrator.worker import Crash, PackPlan
+from pipelines.checkpoint import PackState
 from pipelines.run import Report
 from pipelines.slot import SlotSpec
+
+log = logging.getLogger(__name__)
 
 
 class RecordedPlanner(ABC):
@@ -49,8 +54,18 @@ class RecordedPlanner(ABC):
         """
         while plans := self.generation():
             if left := [plan for plan in plans if not self._replay(plan)]:
-                return left
+                return [replace(plan, saved=self._saved(plan)) for plan in left]
         return []
+
+    def _saved(self, plan: PackPlan) -> tuple[bytes, ...]:
+        """Where the pack stood when the command was cut off; nothing in a new command.
+
+        What its slots reported then, this process was not told.
+        """
+        saved = self.checkpoints.newest(plan.configs) if self.checkpoints else ()
+        if saved:
+            log.info("%s: going on from checkpoints", ", ".join(self.name(config) for config in plan.configs))
+        return tuple(PackState.parse(data).untold().dump() for data in saved)
 
     def _replay(self, plan: PackPlan) -> bool:
         records = {config: self.recorder.outcome(config) for config in plan.configs}

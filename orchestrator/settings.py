@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orchestrator.errors import UsageError
@@ -68,6 +69,8 @@ class Settings:
     checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
+        if self.backbone != Settings.backbone and Path(self.backbone).is_dir():  # workers start in other folders
+            object.__setattr__(self, "backbone", str(Path(self.backbone).absolute()))
         at_least("steps", self.steps, 1)
         at_least("eval-every", self.eval_every, 1)
         at_least("batch", self.batch, 1)

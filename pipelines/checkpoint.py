@@ -46,6 +46,10 @@ class PackState:
     slots: Mapping[str, SlotState]
     reported: frozenset[str]
 
+    def untold(self) -> PackState:
+        """The same for whoever was told nothing yet: slots that have ended are reported once more."""
+        return PackState(self.slots, frozenset())
+
     def dump(self) -> bytes:
         """As the bytes of a file; equal states give equal bytes."""
         tensors = {

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,10 @@ def numbers(client: MlflowClient, experiment: str) -> dict[str, Any]:
     }
 
 
-def kill_when(folder: Path, arguments: list[str], experiment: str, ended: int) -> None:
-    """Start a command and kill its driver once so many of its configurations have ended."""
+def kill_when(
+    folder: Path, arguments: list[str], experiment: str, ended: int, ready: Callable[[], bool] = lambda: True
+) -> None:
+    """Start a command and kill its driver once so many of its configurations have ended, and all else is ready."""
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
@@ -71,7 +74,7 @@ def kill_when(folder: Path, arguments: list[str], experiment: str, ended: int) -
                 assert process.poll() is None, (folder / "log.txt").read_text()
                 if client.get_experiment_by_name(experiment):
                     states = [r.data.tags.get("orchestrator.state") for r in runs(client, experiment)]
-                    if len(states) > 1 and sum(state is not None for state in states) >= ended:
+                    if len(states) > 1 and sum(state is not None for state in states) >= ended and ready():
                         return
                 time.sleep(0.05)
             raise AssertionError("it took too long")
@@ -127,6 +130,30 @@ def test_killed_sources_are_stored_once_each(tmp_path: Path, empty_database: Pat
     (parent,) = parents(found)
     assert {r.data.tags["prompt"] for r in children(found, parent)} == {p.ref for p in stored}
     assert {p.run_id for p in stored} == {r.info.run_id for r in children(found, parent)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_long_source_goes_on_from_its_checkpoint(tmp_path: Path, empty_database: Path) -> None:
+    arguments = [*("pretrain-source", "--tasks", "sst2", "--data", "sample", "--checkpoint-every", "0")]
+    arguments += ["--steps", "60", "--eval-every", "10", "--batch", "8", "--max-length", "32"]
+    whole, killed = (place(tmp_path / name, empty_database) for name in ("whole", "killed"))
+    run(whole, *arguments)
+    kill_when(killed, arguments, "pretrain-source", 0, lambda: bool(checkpoints(killed)))
+    done = subprocess.run(
+        command("resume", "latest"), cwd=killed, env=environment(), capture_output=True, text=True, timeout=400,
+        check=True,
+    )  # fmt: skip
+    assert "sample.sst2: going on from checkpoints" in done.stderr
+    assert not checkpoints(killed)
+    expected, found = (
+        numbers(MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), "pretrain-source") for folder in (whole, killed)
+    )
+    assert found == expected
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return list(folder.rglob("checkpoints/*.safetensors"))
 
 
 def test_an_outcome_is_read_as_it_was_recorded() -> None:

@@ -21,7 +21,7 @@ from pipelines.checkpoint import PackState, read_header
 from pipelines.errors import PipelineError
 from pipelines.halving import Halving
 from pipelines.pack import Pack
-from pipelines.run import Job, PackRun
+from pipelines.run import Job, PackRun, Report
 from pipelines.slot import Slot, SlotSpec, batches
 from tests.pipelines.test_run import run_through, summary
 from tests.pipelines.tiny import FAMILY_KINDS, Tiny, TinyFolder, toy_data, toy_slot, toy_spec
@@ -79,6 +79,28 @@ def test_cut_off_anywhere_a_pack_ends_the_same(backbone: Backbone, keep: bool) -
         second.restore(PackState.parse(data))
         assert [[summary(r) for r in call] for call in run_through(second, seconds=0)] == told[cut:]
         assert numbers(second) == end
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_who_was_told_nothing_is_told_how_every_slot_ended(backbone: Backbone, keep: bool) -> None:
+    """A resumed command has a new driver, which knows of no report."""
+    calls = run_through(make_run(backbone, keep=keep), seconds=0)
+    for cut in (1, len(calls) // 2, len(calls) - 1):
+        first = make_run(backbone, keep=keep)
+        for _ in range(cut):
+            first.advance(0)
+        second = make_run(backbone, keep=keep)
+        second.restore(PackState.parse(first.state().dump()).untold())
+        assert ends(run_through(second, seconds=0)) == ends(calls)
+
+
+def ends(calls: Sequence[Sequence[Report]]) -> dict[str, Any]:
+    """How each slot ended, by its last report."""
+    last = {report.spec.key: report for call in calls for report in call}
+    return {
+        key: (r.step, r.status, r.best, r.best_step, r.final and (r.final.test, r.final.tensors["prompt"].tolist()))
+        for key, r in last.items()
+    }
 
 
 def test_in_another_process(tiny_folder: TinyFolder, tmp_path: Path) -> None:
