@@ -133,7 +133,7 @@ BAD = {
     "k too large": ([*FEWSHOT, "--k", "5000", *SAMPLE], ["5000", "lower k"]),
     "k too small": ([*FEWSHOT, "--k", "2", *SAMPLE], ["k=2", "3 classes"]),
     "k zero": ([*FEWSHOT, "--k", "0", *SAMPLE], ["--k must be at least 1, got 0"]),
-    "too long": ([*FEWSHOT, "--k", "16", "--m", "300", *SAMPLE], ["300", "512", "--max-length"]),
+    "too long": ([*FEWSHOT, "--k", "16", "--m", "300", "--max-length", "256", *SAMPLE], ["300", "512", "--max-length"]),
     "no source": ([*FEWSHOT, "--k", "16", "--from", "mnli", *SAMPLE], ["mnli'", "pretrain-source --tasks mnli"]),
     "other backbone": ([*FEWSHOT, "--k", "16", "--from", "mnli", *SAMPLE], ["mnli/1", "aaaaaaaaaaaa", "backbone"]),
     "no folder": (["pretrain-source", "--tasks", "mnli", "--data", "nowhere"], ["'nowhere'", "--data takes"]),

@@ -175,7 +175,7 @@ def test_upload_that_fails_half_way_is_not_visible(
         raise ConnectionError("gone")
 
     monkeypatch.setattr(store.client, "log_model_artifacts", break_off)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(StoreError, match="gone"):
         store.put(make_artifact(), run_id=run_id)
     assert store.list() == []
     assert store.client.search_registered_models() == []
