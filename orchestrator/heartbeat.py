@@ -117,13 +117,15 @@ class Heartbeat:
             os.close(self._lock)
 
     def _run(self) -> None:
+        ended = False
         while True:
             try:
                 self._beat()
             except (MlflowException, SQLAlchemyError) as error:
                 log.warning("no sign of life could be written: %s", without_secrets(str(error).split("\n")[0]))
-            if self._end.wait(BEAT_SECONDS):
+            if ended:
                 return
+            ended = self._end.wait(BEAT_SECONDS)  # and then once more, for the progress at the end
 
     def _beat(self) -> None:
         done, total, best = self.progress()

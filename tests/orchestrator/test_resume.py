@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from orchestrator.errors import UsageError
-from orchestrator.heartbeat import Heartbeat, is_alive
+from orchestrator.heartbeat import Heartbeat, Sign, is_alive
 from orchestrator.outcomes import Outcome, Outcomes
 from orchestrator.plan import Plan, long_tag, read_long_tag
 from orchestrator.settings import FewshotSettings, PretrainSettings
@@ -206,3 +206,13 @@ def test_only_one_process_works_on_a_run(tracking_uri: str) -> None:
         with pytest.raises(UsageError, match="another process"), Heartbeat(store.client, run_id):
             pass
     assert not is_alive(run_id, None)
+
+
+def test_the_last_sign_of_life_tells_the_progress_at_the_end(tracking_uri: str) -> None:
+    store = PromptStore(tracking_uri)
+    run_id = store.client.create_run(store.ensure_experiment("x")).info.run_id
+    with Heartbeat(store.client, run_id) as heartbeat:
+        heartbeat.progress = lambda: (7, 7, "")
+    sign = Sign.read(store.client.get_run(run_id).data.tags)
+    assert sign is not None
+    assert (sign.done, sign.total) == (7, 7)
