@@ -22,7 +22,7 @@ from orchestrator.space import search_space
 from orchestrator.starts import Source
 from orchestrator.worker import PackPlan
 from pipelines.run import Report
-from pipelines.slot import SlotSpec
+from pipelines.spec import SlotSpec
 from prompts_store import StoredPrompt
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pipelines.judging import AGREEMENT, UNREAD
 from pipelines.run import Final, Report
-from pipelines.slot import Quality, SlotSpec
+from pipelines.slot import Quality
+from pipelines.spec import SlotSpec
 
 State = Literal["training", "finished", "pruned", "failed"]
 

@@ -18,7 +18,7 @@ from orchestrator.recorder import Recorder
 from orchestrator.worker import Crash, PackPlan
 from pipelines.checkpoint import PackState
 from pipelines.run import Report
-from pipelines.slot import SlotSpec
+from pipelines.spec import SlotSpec
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pipelines.backbone import BackboneInfo, load_tokenizer
 from pipelines.encode import Encoded
 from pipelines.encode_cache import EncodeCache
 from pipelines.gold import answer_tokens
-from pipelines.slot import Scoring, SlotData
+from pipelines.spec import Scoring, SlotData
 from tasks import DataSource, Rows, RowStream, Task, draw_fewshot, find_leaks, hold_out
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from orchestrator.settings import Settings
 from pipelines.backbone import BackboneInfo, describe_backbone
 from pipelines.methods.dept import scale
 from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape, longest_text
-from pipelines.slot import SlotSpec
+from pipelines.spec import SlotSpec
 from prompts_store import PromptStore
 from tasks import ENCODER_FORMS, FORMS, DataSource, Task, open_data
 

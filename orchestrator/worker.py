@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.backbone import Backbone
     from pipelines.checkpoint import PackState
     from pipelines.run import Job, Report
-    from pipelines.slot import SlotSpec
+    from pipelines.spec import SlotSpec
 
 REPORT_SECONDS = 2.0
 

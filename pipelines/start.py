@@ -11,7 +11,7 @@ from pipelines import heads
 from pipelines.backbone import Backbone
 from pipelines.methods.dept import initial_factors
 from pipelines.resize import remap_output_rows, resize_factors
-from pipelines.slot import SlotData, SlotSpec
+from pipelines.spec import SlotData, SlotSpec
 from prompts_store import Artifact
 from tasks import match_labels
 

@@ -11,7 +11,8 @@ from pipelines.backbone import Backbone
 from pipelines.encode import Encoded
 from pipelines.gold import Gold
 from pipelines.heads import initial_head
-from pipelines.slot import Slot, SlotData, SlotSpec
+from pipelines.slot import Slot
+from pipelines.spec import SlotData, SlotSpec
 
 FIRST_WORD, LAST_WORD = 10, 1000
 """Token ids are drawn between these, as far as the vocabulary goes."""

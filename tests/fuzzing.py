@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from orchestrator.errors import BAD_INPUT
-from pipelines.backbone import weights_fingerprint
+from pipelines.fingerprint import weights_fingerprint
 from pipelines.folders import read_adapter
 from prompts_store import StoreError, load_artifact
 from prompts_store.files import CARD_FILE, TENSORS_FILE, sha256

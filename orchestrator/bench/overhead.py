@@ -25,7 +25,8 @@ from orchestrator.worker import BackboneRunner, Running
 from pipelines.encode import Encoded
 from pipelines.pack import Pack
 from pipelines.run import Job, PackRun
-from pipelines.slot import Slot, SlotSpec
+from pipelines.slot import Slot
+from pipelines.spec import SlotSpec
 
 
 class StubPack(Pack):

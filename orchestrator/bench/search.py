@@ -33,7 +33,7 @@ from pipelines.checkpoint import PackState
 from pipelines.encode import Batch
 from pipelines.families import Embed, Family, SlotView
 from pipelines.run import Job, PackRun, Report
-from pipelines.slot import SlotSpec
+from pipelines.spec import SlotSpec
 
 
 @dataclass(frozen=True)

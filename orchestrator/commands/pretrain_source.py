@@ -25,7 +25,7 @@ from orchestrator.setup import Setup, set_up
 from orchestrator.worker import BackboneRunner, PackPlan
 from pipelines.methods.dept import parameter_count
 from pipelines.run import Job
-from pipelines.slot import SlotSpec
+from pipelines.spec import SlotSpec
 from prompts_store import StoredPrompt
 
 EXPERIMENT = "pretrain-source"

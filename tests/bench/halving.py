@@ -35,7 +35,7 @@ from pipelines.encode import Batch
 from pipelines.families import Embed, Family, SlotView
 from pipelines.halving import Halving
 from pipelines.run import Job, PackRun
-from pipelines.slot import SlotSpec
+from pipelines.spec import SlotSpec
 
 PACK = 4
 

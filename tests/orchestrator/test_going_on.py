@@ -18,7 +18,7 @@ from orchestrator.worker import BackboneRunner, PackPlan
 from pipelines.backbone import load_backbone
 from pipelines.checkpoint import PackState
 from pipelines.run import Job, PackRun, Report
-from pipelines.slot import SlotSpec
+from pipelines.spec import SlotSpec
 from tests.orchestrator.test_packs import Log
 from tests.pipelines.tiny import build_model, build_tokenizer, toy_data, toy_spec
 

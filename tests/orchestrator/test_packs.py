@@ -14,7 +14,8 @@ from orchestrator.cluster import Workers, connect
 from orchestrator.packs import run_packs
 from orchestrator.worker import Crash, PackPlan
 from pipelines.run import Report
-from pipelines.slot import Quality, SlotSpec
+from pipelines.slot import Quality
+from pipelines.spec import SlotSpec
 
 pytestmark = pytest.mark.timeout(180)
 

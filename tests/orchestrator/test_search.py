@@ -10,7 +10,8 @@ from orchestrator.outcomes import Outcomes
 from orchestrator.search import Budget, Choice, Range, Search, Space, Start
 from pipelines.halving import Halving
 from pipelines.run import Job, PackRun, Report
-from pipelines.slot import Quality, SlotSpec, Status
+from pipelines.slot import Quality, Status
+from pipelines.spec import SlotSpec
 from tests.orchestrator.test_packs import spec
 from tests.pipelines.tiny import Tiny, toy_data, toy_spec
 

@@ -12,17 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipelines.architecture import Architecture
-from pipelines.backbone import (
-    MINILM,
-    MINILM_PACKAGE,
-    BackboneInfo,
-    describe_backbone,
-    display_name,
-    load_backbone,
-    load_tokenizer,
-    weights_fingerprint,
-)
+from pipelines.backbone import BackboneInfo, describe_backbone, load_backbone, load_tokenizer
 from pipelines.errors import PipelineError
+from pipelines.fingerprint import weights_fingerprint
+from pipelines.locate import MINILM, MINILM_PACKAGE, display_name
 from tests.pipelines.tiny import KINDS, PAD, POSITIONS, D, Tiny, TinyFolder, V
 
 

@@ -22,7 +22,8 @@ from pipelines.errors import PipelineError
 from pipelines.halving import Halving
 from pipelines.pack import Pack
 from pipelines.run import Job, PackRun, Report
-from pipelines.slot import Slot, SlotSpec, batches
+from pipelines.slot import Slot, batches
+from pipelines.spec import SlotSpec
 from tests.pipelines.test_run import run_through, summary
 from tests.pipelines.tiny import FAMILY_KINDS, Tiny, TinyFolder, toy_data, toy_slot, toy_spec
 

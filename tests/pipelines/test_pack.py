@@ -15,7 +15,8 @@ from pipelines.errors import PipelineError
 from pipelines.families import FAMILIES
 from pipelines.judging import Said, judge
 from pipelines.pack import Pack
-from pipelines.slot import Scoring, Slot, SlotData
+from pipelines.slot import Slot
+from pipelines.spec import Scoring, SlotData
 from tests.pipelines.tiny import FAMILY_KINDS, Tiny, random_tensors, toy_data, toy_slot, toy_spec, train
 
 ABSURD = 1e307

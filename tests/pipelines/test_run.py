@@ -12,7 +12,8 @@ from pipelines.errors import PipelineError
 from pipelines.halving import Halving
 from pipelines.pack import Pack
 from pipelines.run import Job, PackRun, Report
-from pipelines.slot import Slot, SlotData, SlotSpec
+from pipelines.slot import Slot
+from pipelines.spec import SlotData, SlotSpec
 from tests.pipelines.test_start import make_artifact
 from tests.pipelines.tiny import TinyFolder, toy_data, toy_spec
 

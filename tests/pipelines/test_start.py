@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipelines.heads import HEAD, initial_head
-from pipelines.slot import SlotData
+from pipelines.spec import SlotData
 from pipelines.start import start_tensors
 from prompts_store import Artifact, Card
 from tests.pipelines.tiny import D, Tiny, toy_data, toy_spec

@@ -17,7 +17,8 @@ from pipelines.backbone import Backbone
 from pipelines.encode import encode
 from pipelines.heads import initial_head
 from pipelines.pack import Pack
-from pipelines.slot import Scoring, Slot, SlotData, SlotSpec
+from pipelines.slot import Slot
+from pipelines.spec import Scoring, SlotData, SlotSpec
 from tasks import Example, Rows, Task
 
 SPECIAL = ("[UNK]", "[PAD]", "[CLS]", "[SEP]")

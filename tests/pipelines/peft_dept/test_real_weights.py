@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from pipelines import heads
-from pipelines.backbone import locate
 from pipelines.encode import collate
+from pipelines.locate import locate
 from pipelines.pack import Pack
 from pipelines.peft_dept import DeptConfig, parameter_groups
 from tests.pipelines.peft_dept.adapted import layer_of, naive_embeddings
