@@ -10,9 +10,10 @@ from orchestrator.errors import UsageError
 from pipelines.backbone import BackboneInfo, load_tokenizer
 from pipelines.encode import Encoded
 from pipelines.encode_cache import EncodeCache
+from pipelines.encode_stream import encode_stream
 from pipelines.gold import answer_tokens
 from pipelines.spec import Scoring, SlotData
-from tasks import DataSource, Rows, RowStream, Task, draw_fewshot, find_leaks, hold_out
+from tasks import DataSource, Rows, RowStream, Selection, Task, draw_fewshot, find_leaks, hold_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 DEV_SHARE, DEV_ROWS = 0.1, 500
 HELD_BYTES = 100_000_000
-"""Larger training files are gone through for every draw, which takes longer, instead of being held."""
+"""Larger training sets are gone through, which takes longer, instead of being held."""
+SHOWN = 3
+"""Rows that are named where some are not as they should be."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Preparer:
         label_words: What a text-to-text backbone answers: the task's words, or digits.
         scoring: How a text-to-text backbone's answers are judged; None for classes by likelihood, all else by what is
             generated.
+        shipped: Whether the data sets go to other machines: what would be mapped from files is then held.
     """
 
     def __init__(
@@ -58,23 +62,26 @@ class Preparer:
         info: BackboneInfo,
         label_words: LabelWords = "words",
         scoring: Scoring | None = None,
+        *,
+        shipped: bool = False,
     ) -> None:
         self.source = source
         self.info = info
         self.label_words = label_words
         self.scoring = scoring
+        self.shipped = shipped
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(info.folder)
         self._cache = EncodeCache(self.tokenizer, info.tokenizer_fingerprint, info.family)
 
     def full(self, name: str, s: int, seed: int) -> Prepared:
         """A source task: all its training rows, less the dev rows held out; tested on the validation split.
 
-        Texts are cut at s tokens.
+        Texts are cut at s tokens. A large training set is read in batches and its token ids are kept in files.
         """
         task = self.source.task(name)
-        rows = self.source.load(task, "train")
+        rows = self._training_rows(task, streamed=True)
         test = self.source.load(task, "validation")
-        train, dev = hold_out(rows, min(DEV_ROWS, int(len(rows) * DEV_SHARE)), seed)
+        train, dev = hold_out(rows, DEV_ROWS, seed, share=DEV_SHARE)
         return self._prepared(train, dev, test, s, self._cache.encode(test, s), _left_out(rows, test))
 
     def fewshot(
@@ -82,11 +89,10 @@ class Preparer:
     ) -> list[Prepared]:
         """A target task: for each seed k training rows and the dev rows; all tested on the validation split.
 
-        Texts are cut at s tokens. Where the draw allows it, a large training file is gone through and not held.
+        Texts are cut at s tokens. Where the draw allows it, a large training set is gone through and not held.
         """
         task = self.source.task(name)
-        streamed = dev != "full" and protocol == "balanced" and self.source.size(task, "train") > HELD_BYTES
-        rows = self.source.stream(task, "train") if streamed else self.source.load(task, "train")
+        rows = self._training_rows(task, streamed=dev != "full" and protocol == "balanced")
         test = self.source.load(task, "validation")
         encoded_test = self._cache.encode(test, s)
         prepared = []
@@ -98,11 +104,23 @@ class Preparer:
             prepared.append(self._prepared(train, chosen, test, s, encoded_test, notes))
         return prepared
 
+    def _training_rows(self, task: Task, *, streamed: bool) -> Rows | RowStream:
+        rows = self.source.stream(task, "train")
+        if isinstance(rows, RowStream) and not (streamed and rows.size > HELD_BYTES):
+            return rows.held()
+        return rows
+
+    def _encode(self, train: Rows | Selection, s: int) -> Encoded:
+        if isinstance(train, Rows):
+            return self._cache.encode(train, s)
+        mapped = encode_stream(train, self.tokenizer, self.info.tokenizer_fingerprint, self.info.family, s)
+        return mapped.in_memory() if self.shipped else mapped
+
     def _prepared(
-        self, train: Rows, dev: Rows | None, test: Rows, s: int, encoded_test: Encoded, notes: Sequence[str]
+        self, train: Rows | Selection, dev: Rows | None, test: Rows, s: int, encoded_test: Encoded, notes: Sequence[str]
     ) -> Prepared:
         task = train.task
-        encoded = self._cache.encode(train, s)
+        encoded = self._encode(train, s)
         data = SlotData(
             train=encoded,
             dev=None if dev is None else self._cache.encode(dev, s),
@@ -115,8 +133,9 @@ class Preparer:
             scoring=self._scoring(task),
         )
         notes = [*notes]
-        if leaks := find_leaks(train.examples, test.examples):
-            notes.append(f"{len(leaks)} of {len(train)} training rows of {task.name} also stand in its test split")
+        if leaks := find_leaks(train, test):
+            shown = "; ".join(repr(" | ".join(leak.texts)[:80]) for leak in leaks[:SHOWN])
+            notes.append(f"{len(leaks)} test rows of {task.name} also stand in its {len(train)} training rows: {shown}")
         if encoded.truncated:
             notes.append(f"{encoded.truncated} of {len(train)} training rows of {task.name} were cut to {s} tokens")
         digest = ":".join(rows.digest[:16] if rows else "none" for rows in (train, dev, test))

@@ -103,7 +103,8 @@ def set_up(settings: Settings, tasks: Sequence[str], console: Console) -> Setup:
     for name in tasks:
         _check_form(source.task(name), info)
     scoring = None if settings.scoring == "auto" else settings.scoring
-    preparer = Preparer(source, info, settings.label_words, scoring)
+    shipped = settings.ray_address is not None
+    preparer = Preparer(source, info, settings.label_words, scoring, shipped=shipped)
     shapes = {task.name: _shape(task, settings, preparer, console) for task in map(source.task, tasks)}
     if source.notice:
         console.print(Panel(source.notice, title="sample data", border_style="bold yellow", style="yellow"))

@@ -43,6 +43,10 @@ class Encoded:
         """Put texts and what they are labelled with together."""
         return cls(tokens.ids, tokens.segments, tokens.offsets, gold, tokens.truncated)
 
+    def in_memory(self) -> Encoded:
+        """Rows that are held, wherever they travel."""
+        return self
+
     def __len__(self) -> int:
         return len(self.gold)
 

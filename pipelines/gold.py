@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +57,7 @@ class Gold:
         """Token ids of what a text-to-text backbone learns to answer to a row."""
         return self.targets[self.target_offsets[i] : self.target_offsets[i + 1]]
 
-    @property
+    @cached_property
     def longest_target(self) -> int:
         """Tokens of the longest target."""
         return int(np.diff(self.target_offsets).max(initial=0))

@@ -5,7 +5,7 @@ Importing this package is light: nothing heavy is imported before rows are asked
 
 from tasks._bag_of_words import bag_of_words
 from tasks._catalogue import load_task, task_names
-from tasks._draw import Dev, FewShotDraw, Protocol, draw_fewshot, hold_out
+from tasks._draw import Dev, FewShotDraw, Protocol, draw_fewshot
 from tasks._errors import TaskError
 from tasks._forms import ENCODER_FORMS, FORMS, Form
 from tasks._guess import Guess, guess_task
@@ -15,6 +15,7 @@ from tasks._metrics import METRICS, gold_of_metric, primary_metric, score, score
 from tasks._reading import RowStream, read_rows, stream_rows
 from tasks._rows import BadRows, Example, Rows, find_leaks
 from tasks._sources import SAMPLE_PREFIX, DataSource, open_data
+from tasks._split import Selection, hold_out
 from tasks._task import SPLITS, HubSource, LabelWords, Task
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Protocol",
     "RowStream",
     "Rows",
+    "Selection",
     "Task",
     "TaskError",
     "bag_of_words",

@@ -42,8 +42,8 @@ def converter(task: Task) -> Convert:
 
 
 def _texts(task: Task) -> Callable[[Record], tuple[str, ...]]:
-    numbers = {f"{span}_index" for span in task.mark.values()}
-    columns = tuple(column for column in task.columns[:-1] if column not in numbers)
+    apart = {f"{span}_index" for span in task.mark.values()} | ({*task.group} - {*task.text_columns})
+    columns = tuple(column for column in task.columns[:-1] if column not in apart)
     plain = not task.compose and not task.mark
     fields = task.fields
 
@@ -89,7 +89,7 @@ def _bare(words: list[str]) -> list[str]:
 
 def _classed(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
     ids = _label_ids(task)
-    label_field, group = task.label_field, task.group
+    label_field, grouped = task.label_field, _grouped(task)
 
     def make(texts: tuple[str, ...], record: Record) -> Example | None:
         value = record[label_field]
@@ -105,7 +105,7 @@ def _classed(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
                 f"{label_field} is {value!r}: must be an id from 0 to {len(task.labels) - 1} or one of"
                 f" {', '.join(known)}{did_you_mean(str(value), known)}"
             )
-        return Example.of(texts, label, _group(record, group) if group else "")
+        return Example.of(texts, label, *grouped(record))
 
     return make
 
@@ -118,14 +118,27 @@ def _label_ids(task: Task) -> dict[Any, int]:
     return names | (numbers or {key: i for i in range(len(task.labels)) for key in (i, str(i))})
 
 
-def _group(record: Record, columns: tuple[str, ...]) -> str:
-    content = "\x1f".join(record[column] for column in columns)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def _grouped(task: Task) -> Callable[[Record], tuple[str, ...]]:
+    """The function from a record to its group and its block; to nothing where the task has no groups."""
+    columns = task.group
+
+    def group_and_block(record: Record) -> tuple[str, ...]:
+        for column in columns:
+            if type(record.get(column)) not in (str, int):
+                raise _bad_column(column, record, "a text or a whole number")
+        return _hashed(*(str(record[column]) for column in columns)), _hashed(str(record[columns[0]]))
+
+    return group_and_block if columns else lambda record: ()
+
+
+def _hashed(*contents: str) -> str:
+    return hashlib.sha256("\x1f".join(contents).encode()).hexdigest()[:16]
 
 
 def _valued(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
     assert task.value_range is not None
     low, high = task.value_range
+    grouped = _grouped(task)
 
     def make(texts: tuple[str, ...], record: Record) -> Example | None:
         value = record[task.label_field]
@@ -134,7 +147,7 @@ def _valued(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if low <= number <= high:
-            return Example.valued(texts, number)
+            return Example.valued(texts, number, *grouped(record))
         if _unlabelled(task, value):
             return None
         raise TaskError(f"{task.label_field} is {value!r}: must be a number from {low:g} to {high:g}")
@@ -143,11 +156,13 @@ def _valued(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
 
 
 def _answered(task: Task) -> Callable[[tuple[str, ...], Record], Example | None]:
+    grouped = _grouped(task)
+
     def make(texts: tuple[str, ...], record: Record) -> Example | None:
         answers = _answers(record[task.label_field], task.label_field)
         if not answers and _unlabelled(task, None):
             return None
-        return Example.answered(texts, answers)
+        return Example.answered(texts, answers, *grouped(record))
 
     return make
 

@@ -1,6 +1,6 @@
-"""Few-shot draws and held-out rows: exact in size, balanced, by seed, whatever the order of the rows.
+"""Few-shot draws: exact in size, balanced, by seed, whatever the order of the rows.
 
-The same texts never stand on two sides.
+Neither the same texts nor rows of one block, such as a paragraph's, stand on two sides.
 """
 
 from __future__ import annotations
@@ -79,26 +79,35 @@ def _draw_balanced(rows: Rows | RowStream, k: int, seed: int, per_class: bool, d
     strata = Strata.of_task(rows.task)
     total = k * len(strata) if per_class else k
     needed = total * (2 if dev == "k" else 1)
-    if isinstance(rows, Rows):
-        ranked = pools(rows.examples, strata, seed)
-    elif dev == "full":
+    if isinstance(rows, RowStream) and dev == "full":
         raise TaskError(f"{rows.source}: all the rest of a stream cannot be held as dev rows: use dev 'k' or 'none'")
-    else:
-        ranked = first_of_pools(rows, strata, seed, needed)
-    _check_enough(strata, [len(pool) for pool in ranked], k, needed, per_class, dev)
-
     notes: list[str] = []
-    train_sizes = _sizes([len(pool) for pool in ranked], total, seed)
-    train = _take(ranked, train_sizes)
+    count = needed
+    while True:
+        if isinstance(rows, Rows):
+            ranked, more = pools(rows.examples, strata, seed), False
+        else:
+            ranked = first_of_pools(rows, strata, seed, count)
+            more = any(len(pool) == count for pool in ranked)
+        _check_enough(strata, [len(pool) for pool in ranked], k, needed, per_class, dev)
+        train_sizes = _sizes([len(pool) for pool in ranked], total, seed)
+        train = _take(ranked, train_sizes)
+        left = [_apart(pool[size:], train) for pool, size in zip(ranked, train_sizes, strict=True)]
+        if dev != "k" or not more or all(len(pool) >= total for pool in left):
+            break
+        count *= 4  # too many candidates share a block with a training row
+
     _note_uneven(notes, strata, "train", train_sizes)
     chosen: tuple[Example, ...] = ()
     if dev == "k":
-        left = [pool[size:] for pool, size in zip(ranked, train_sizes, strict=True)]
+        _check_blocks(strata, [len(pool) for pool in left], k, total, per_class)
         dev_sizes = _sizes([len(pool) for pool in left], total, seed)
         chosen = _take(left, dev_sizes)
         _note_uneven(notes, strata, "dev", dev_sizes)
     elif isinstance(rows, Rows) and dev == "full":
         chosen = _others(rows.examples, train)
+        if not chosen:
+            raise TaskError(f"no row of {rows.task.name} is left for dev: lower k or use --dev k or none")
     return FewShotDraw(tuple(by_rank(train, seed)), tuple(by_rank(chosen, seed)), tuple(notes))
 
 
@@ -119,36 +128,16 @@ def _draw_released(rows: Rows | RowStream, k: int, seed: int, dev: Dev) -> FewSh
     return FewShotDraw(train, chosen, (f"the released sampler drew {len(train)} of k={k}: {_shown(strata, counts)}",))
 
 
-def hold_out(rows: Rows, n: int, seed: int) -> tuple[Rows, Rows]:
-    """Split rows into (train, dev) with ``n`` dev rows in the proportions of the classes, by content hash.
-
-    Rows that repeat the texts of a dev row are left out of the training rows.
-
-    Raises:
-        TaskError: where n is not between 1 and the number of different rows, less one.
-    """
-    ranked = pools(rows.examples, Strata.of_task(rows.task), seed)
-    available = [len(pool) for pool in ranked]
-    if not 1 <= n < sum(available):
-        raise TaskError(
-            f"cannot hold {n} of the {sum(available)} different rows of {rows.task.name} out: must be from 1 to"
-            f" {sum(available) - 1}"
-        )
-    exact = [n * count / sum(available) for count in available]
-    sizes = [int(share) for share in exact]
-    for label in sorted(range(len(sizes)), key=lambda i: sizes[i] - exact[i])[: n - sum(sizes)]:
-        sizes[label] += 1
-    dev = _take(ranked, sizes)
-    train = _others(rows.examples, dev)
-    dev_source = f"{rows.source} ({n} held out, seed {seed})"
-    train_source = f"{rows.source} (less {n} held out, seed {seed})"
-    return Rows.of(rows.task, rows.split, train, train_source), Rows.of(rows.task, "dev", dev, dev_source)
-
-
 def _others(examples: Sequence[Example], taken: Sequence[Example]) -> tuple[Example, ...]:
-    """The examples whose texts are none of those taken."""
+    """The examples whose texts and blocks are none of those taken."""
     keys = {text_key(example.texts) for example in taken}
-    return tuple(example for example in examples if text_key(example.texts) not in keys)
+    return tuple(example for example in _apart(examples, taken) if text_key(example.texts) not in keys)
+
+
+def _apart(examples: Sequence[Example], taken: Sequence[Example]) -> Sequence[Example]:
+    """The examples whose blocks are none of those taken."""
+    blocks = {example.block for example in taken if example.block}
+    return [example for example in examples if example.block not in blocks] if blocks else examples
 
 
 def _sizes(available: Sequence[int], total: int, seed: int) -> list[int]:
@@ -181,6 +170,16 @@ def _note_uneven(notes: list[str], strata: Strata, side: str, sizes: Sequence[in
     if max(sizes) - min(sizes) > 1:
         what = "a class" if strata.task.gold == "class" else "a part of the range"
         notes.append(f"{side} is not balanced because {what} ran out of rows: {_shown(strata, sizes)}")
+
+
+def _check_blocks(strata: Strata, left: Sequence[int], k: int, total: int, per_class: bool) -> None:
+    """That blocks without a training row have as many dev rows as wanted; without blocks they always do."""
+    if min(left) < k if per_class else sum(left) < total:
+        task = strata.task
+        raise TaskError(
+            f"no {total} dev rows of {task.name} are left with another {task.group[0]} than the training rows"
+            f" ({_shown(strata, left)}): lower k, use --dev none, or leave group out of the task's file"
+        )
 
 
 def _check_enough(strata: Strata, available: Sequence[int], k: int, needed: int, per_class: bool, dev: Dev) -> None:

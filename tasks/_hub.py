@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tasks._errors import TaskError
-from tasks._reading import Skipped, to_examples
+from tasks._reading import RowStream
 from tasks._records import Record
-from tasks._rows import Rows
 from tasks._task import HubSource, Task
+
+BATCH = 1000
+"""Rows of a data set that are read at once."""
 
 PROBE_SECONDS = 4.5
 """The longest the probe of the hub waits, whatever hangs."""
@@ -48,8 +50,8 @@ def _probe(endpoint: str) -> str | None:
         return f"{endpoint} cannot be reached ({error})"
 
 
-def load_hub(task: Task, split: str, *, skip_bad: bool = False) -> Rows:
-    """Load a split from the hub with ``datasets.load_dataset``; no code from the hub is run.
+def stream_hub(task: Task, split: str, *, skip_bad: bool = False) -> RowStream:
+    """Open a split from the hub with ``datasets.load_dataset``, which keeps it on disk; no code from the hub is run.
 
     Raises:
         TaskError: where the data set cannot be loaded or does not have the task's columns and labels.
@@ -68,8 +70,11 @@ def load_hub(task: Task, split: str, *, skip_bad: bool = False) -> Rows:
     feature = loaded.features[task.label_field]
     _check_label_names(task, getattr(feature, "names", None), where)
     kept = loaded.select_columns(list(task.columns))
-    batches = (kept[start : start + 1000] for start in range(0, len(kept), 1000))
-    return _rows(task, split, batches, where, skip_bad)
+
+    def batches() -> Iterator[dict[str, list[Any]]]:
+        return (kept[start : start + BATCH] for start in range(0, len(kept), BATCH))
+
+    return RowStream(lambda: _numbered(batches()), task, split, where, size=kept.data.nbytes, skip_bad=skip_bad)
 
 
 def cached_files(task: Task, split: str) -> list[Path]:
@@ -92,8 +97,8 @@ def cached_files(task: Task, split: str) -> list[Path]:
     return []
 
 
-def load_cache(task: Task, split: str, *, skip_bad: bool = False) -> Rows:
-    """Load a split from the local datasets cache without any network."""
+def stream_cache(task: Task, split: str, *, skip_bad: bool = False) -> RowStream:
+    """Open a split in the local datasets cache without any network."""
     import pyarrow  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.ipc  # type: ignore[import-untyped, unused-ignore]
 
@@ -112,7 +117,8 @@ def load_cache(task: Task, split: str, *, skip_bad: bool = False) -> Rows:
                 for batch in stream:
                     yield batch.select(list(task.columns)).to_pydict()
 
-    return _rows(task, split, batches(), where, skip_bad)
+    size = sum(path.stat().st_size for path in files)
+    return RowStream(lambda: _numbered(batches()), task, split, where, size=size, skip_bad=skip_bad)
 
 
 def hub_split_of(task: Task, split: str) -> tuple[HubSource, str]:
@@ -122,12 +128,6 @@ def hub_split_of(task: Task, split: str) -> tuple[HubSource, str]:
     if split not in task.hub.splits:
         raise TaskError(f"task {task.name!r} has no split {split!r} on the hub: it has {', '.join(task.hub.splits)}")
     return task.hub, task.hub.splits[split]
-
-
-def _rows(task: Task, split: str, batches: Iterable[dict[str, list[Any]]], where: str, skip_bad: bool) -> Rows:
-    skipped = Skipped()
-    examples = list(to_examples(task, _numbered(batches), where, skipped if skip_bad else None))
-    return Rows.of(task, split, examples, where, skipped.rows())
 
 
 def _numbered(batches: Iterable[dict[str, list[Any]]]) -> Iterator[tuple[int, Record]]:

@@ -26,9 +26,7 @@ def read_rows(path: str | Path, task: Task, split: str | None = None, *, skip_ba
     Raises:
         TaskError: for a file that is missing, empty or of another kind, and for the first malformed row.
     """
-    stream = stream_rows(path, task, split, skip_bad=skip_bad)
-    examples = list(stream)
-    return Rows.of(task, stream.split, examples, stream.source, stream.bad)
+    return stream_rows(path, task, split, skip_bad=skip_bad).held()
 
 
 def stream_rows(path: str | Path, task: Task, split: str | None = None, *, skip_bad: bool = False) -> RowStream:
@@ -42,32 +40,56 @@ def stream_rows(path: str | Path, task: Task, split: str | None = None, *, skip_
         raise TaskError(f"no file {str(path)!r}: give the path of a {', '.join(SUFFIXES)} file")
     if path.suffix not in SUFFIXES:
         raise TaskError(f"{path}: cannot read files ending in {path.suffix!r}: give one of {', '.join(SUFFIXES)}")
-    return RowStream(path, task, split or (path.stem if path.stem in SPLITS else "train"), skip_bad)
+    return RowStream(
+        lambda: read_records(path),
+        task,
+        split or (path.stem if path.stem in SPLITS else "train"),
+        str(path),
+        size=path.stat().st_size,
+        skip_bad=skip_bad,
+    )
 
 
 class RowStream:
-    """The rows of a file, read anew whenever they are gone through and never held together; see ``stream_rows``.
+    """Rows that are read anew whenever they are gone through and never held together; see ``stream_rows``.
 
     Attributes:
         task, split, source: as in ``Rows``.
+        size: bytes they are read from.
         bad: the malformed rows that the last pass left out.
     """
 
-    def __init__(self, path: Path, task: Task, split: str, skip_bad: bool) -> None:
+    def __init__(
+        self,
+        records: Callable[[], Iterable[tuple[int, Record | TaskError]]],
+        task: Task,
+        split: str,
+        source: str,
+        *,
+        size: int,
+        skip_bad: bool = False,
+    ) -> None:
+        """Take what ``records`` gives anew for each pass: line number and record, as ``read_records`` does."""
         self.task = task
         self.split = split
-        self.source = str(path)
+        self.source = source
+        self.size = size
         self.bad = BadRows()
-        self._path = path
+        self._records = records
         self._skip_bad = skip_bad
 
     def __iter__(self) -> Iterator[Example]:
-        skipped = Skipped()
-        yield from to_examples(self.task, read_records(self._path), self.source, skipped if self._skip_bad else None)
+        skipped = _Skipped()
+        yield from _to_examples(self.task, self._records(), self.source, skipped if self._skip_bad else None)
         self.bad = skipped.rows()
 
+    def held(self) -> Rows:
+        """Read them all and hold them."""
+        examples = list(self)
+        return Rows.of(self.task, self.split, examples, self.source, self.bad)
 
-class Skipped:
+
+class _Skipped:
     """Counts the malformed rows of a pass."""
 
     def __init__(self) -> None:
@@ -85,7 +107,7 @@ class Skipped:
         return BadRows(self._count, tuple(self._first))
 
 
-def to_examples(
+def _to_examples(
     task: Task,
     records: Iterable[tuple[int, Record | TaskError]],
     where: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +21,8 @@ class Example:
         value: the number of a regression.
         answers: of a span task every answer that counts as right.
         group: names the question the row belongs to; empty where the task has no groups.
+        block: names what holds rows together that must not stand on two sides of a split, such as their paragraph;
+            empty where the task has no groups.
     """
 
     texts: tuple[str, ...]
@@ -29,21 +31,22 @@ class Example:
     value: float | None = None
     answers: tuple[str, ...] = ()
     group: str = ""
+    block: str = ""
 
     @classmethod
-    def of(cls, texts: tuple[str, ...], label: int, group: str = "") -> Example:
+    def of(cls, texts: tuple[str, ...], label: int, group: str = "", block: str = "") -> Example:
         """Make an example of a class."""
-        return cls(texts, label, _digest((*texts, str(label))), group=group)
+        return cls(texts, label, _digest((*texts, str(label))), group=group, block=block)
 
     @classmethod
-    def valued(cls, texts: tuple[str, ...], value: float) -> Example:
+    def valued(cls, texts: tuple[str, ...], value: float, group: str = "", block: str = "") -> Example:
         """Make an example of a number."""
-        return cls(texts, -1, _digest((*texts, repr(value))), value=value)
+        return cls(texts, -1, _digest((*texts, repr(value))), value=value, group=group, block=block)
 
     @classmethod
-    def answered(cls, texts: tuple[str, ...], answers: tuple[str, ...]) -> Example:
+    def answered(cls, texts: tuple[str, ...], answers: tuple[str, ...], group: str = "", block: str = "") -> Example:
         """Make an example with one or more right answers."""
-        return cls(texts, -1, _digest((*texts, *answers)), answers=answers)
+        return cls(texts, -1, _digest((*texts, *answers)), answers=answers, group=group, block=block)
 
 
 def _digest(parts: tuple[str, ...]) -> str:
@@ -97,6 +100,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self.examples)
+
     def label_counts(self) -> dict[str, int]:
         """Return label name -> number of rows, in label order, zeros included; empty where rows have no class."""
         counts = [0] * len(self.task.labels)
@@ -107,7 +113,15 @@ class Rows:
 
 def rows_digest(examples: Iterable[Example]) -> str:
     """Return the SHA-256 over the examples' digests, sorted, as 64 hex digits."""
-    return hashlib.sha256("\n".join(sorted(example.digest for example in examples)).encode()).hexdigest()
+    return digest_of(sorted(example.digest for example in examples))
+
+
+def digest_of(digests: Iterable[str]) -> str:
+    """Return the SHA-256 over sorted digests of examples, one a line, as 64 hex digits."""
+    whole = hashlib.sha256()
+    for n, digest in enumerate(digests):
+        whole.update(f"\n{digest}".encode() if n else digest.encode())
+    return whole.hexdigest()
 
 
 def text_key(texts: tuple[str, ...]) -> str:
@@ -116,6 +130,11 @@ def text_key(texts: tuple[str, ...]) -> str:
 
 
 def find_leaks(train: Iterable[Example], test: Iterable[Example]) -> list[Example]:
-    """Return the examples of ``test`` whose texts also stand in ``train``, ignoring case and whitespace."""
-    known = {text_key(example.texts) for example in train}
-    return [example for example in test if text_key(example.texts) in known]
+    """Return the examples of ``test`` whose texts also stand in ``train``, ignoring case and whitespace.
+
+    ``train`` is gone through once and not held.
+    """
+    keys = [(text_key(example.texts), example) for example in test]
+    wanted = {key for key, _ in keys}
+    found = {key for example in train if (key := text_key(example.texts)) in wanted}
+    return [example for key, example in keys if key in found]

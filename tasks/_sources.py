@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tasks._catalogue import load_task
 from tasks._errors import TaskError, did_you_mean
-from tasks._hub import cached_files, load_cache, load_hub, why_no_hub
-from tasks._reading import RowStream, read_rows, stream_rows
+from tasks._hub import cached_files, stream_cache, stream_hub, why_no_hub
+from tasks._reading import RowStream, stream_rows
 from tasks._records import split_file
 from tasks._rows import Rows
 from tasks._task import SPLITS, Task
@@ -42,16 +42,16 @@ class DataSource(ABC):
         """Return the splits of a task that can be loaded."""
 
     @abstractmethod
-    def load(self, task: Task, split: str) -> Rows:
-        """Return the rows of a split: ``train``, ``validation`` or ``test``."""
-
     def stream(self, task: Task, split: str) -> Rows | RowStream:
-        """Return the rows of a split to go through once or twice, without holding them where they are in a file."""
-        return self.load(task, split)
+        """Open the rows of a split, ``train``, ``validation`` or ``test``, to go through them without holding them.
 
-    def size(self, task: Task, split: str) -> int:
-        """Return how many bytes the file of a split has that could be streamed; 0 where there is none."""
-        return 0
+        Rows that are generated are held.
+        """
+
+    def load(self, task: Task, split: str) -> Rows:
+        """Return the rows of a split."""
+        rows = self.stream(task, split)
+        return rows if isinstance(rows, Rows) else rows.held()
 
 
 @dataclass(frozen=True)
@@ -94,17 +94,9 @@ class FolderSource(DataSource):
         # one file for two splits is the first of them: test.jsonl that serves as validation is no test split
         return tuple(split for split in SPLITS if split in files.values())
 
-    def load(self, task: Task, split: str) -> Rows:
-        """Read the rows of a split from its file."""
-        return read_rows(self._found(task, split), task, split, skip_bad=self.skip_bad)
-
     def stream(self, task: Task, split: str) -> RowStream:
         """Open the file of a split."""
         return stream_rows(self._found(task, split), task, split, skip_bad=self.skip_bad)
-
-    def size(self, task: Task, split: str) -> int:
-        """Return the size of the file of a split, in bytes."""
-        return self._found(task, split).stat().st_size
 
     def _found(self, task: Task, split: str) -> Path:
         self.splits(task)
@@ -128,13 +120,13 @@ class HubDataSource(DataSource):
         """Return the splits the task's hub section names."""
         return tuple(split for split in SPLITS if task.hub and split in task.hub.splits)
 
-    def load(self, task: Task, split: str) -> Rows:
-        """Load the rows of a split from the hub, or from its local cache where the hub cannot be reached."""
+    def stream(self, task: Task, split: str) -> RowStream:
+        """Open a split on the hub, or in its local cache where the hub cannot be reached."""
         reason = why_no_hub()
         if reason is None:
-            return load_hub(task, split, skip_bad=self.skip_bad)
+            return stream_hub(task, split, skip_bad=self.skip_bad)
         if cached_files(task, split):
-            return load_cache(task, split, skip_bad=self.skip_bad)
+            return stream_cache(task, split, skip_bad=self.skip_bad)
         raise TaskError(f"no {split} rows of {task.name!r}: {reason}, nor are they cached: use --data FOLDER or sample")
 
 
@@ -150,9 +142,9 @@ class CacheSource(DataSource):
         """Return the splits the cache holds."""
         return tuple(split for split in SPLITS if cached_files(task, split))
 
-    def load(self, task: Task, split: str) -> Rows:
-        """Load the rows of a split from the cache."""
-        return load_cache(task, split, skip_bad=self.skip_bad)
+    def stream(self, task: Task, split: str) -> RowStream:
+        """Open a split in the cache."""
+        return stream_cache(task, split, skip_bad=self.skip_bad)
 
 
 @dataclass(frozen=True)
@@ -180,7 +172,7 @@ class SampleSource(DataSource):
         """Return all three splits."""
         return SPLITS
 
-    def load(self, task: Task, split: str) -> Rows:
+    def stream(self, task: Task, split: str) -> Rows:
         """Generate the rows of a split: the same ones every time."""
         from tasks.sample import generate
 

@@ -75,7 +75,8 @@ class Task:
         labels_from: source task -> label -> the source's label that means the same, where names alone do not tell.
         compose: text fields that are put together from several columns: field -> template over columns.
         mark: column -> ``x``: the words ``x_text`` at word ``x_index`` of that column are put between asterisks.
-        group: columns whose values say which question a row belongs to, for metrics that count questions.
+        group: columns whose values together say which question a row belongs to, for metrics that count questions. Rows
+            with the same value in the first of them, such as a paragraph, never stand on two sides of a split.
         value_range: least and greatest number of a regression.
         value_step: a text-to-text backbone says numbers rounded to multiples of it.
         drop_unlabelled: rows without a gold label are left out instead of being an error.
@@ -129,9 +130,14 @@ class Task:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns a row must have: those with texts, those that say where marks go, then the label's."""
-        names = [name for part in self.fields for name in placeholders(self.compose.get(part, f"{{{part}}}"))]
         marks = [f"{span}_{part}" for span in self.mark.values() for part in ("index", "text")]
-        return (*dict.fromkeys([*names, *self.group, *self.mark, *marks]), self.label_field)
+        return (*dict.fromkeys([*self.text_columns, *self.group, *self.mark, *marks]), self.label_field)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that the texts are made of."""
+        parts = (placeholders(self.compose.get(part, f"{{{part}}}")) for part in self.fields)
+        return tuple(dict.fromkeys(name for names in parts for name in names))
 
     def words(self, style: LabelWords = "words") -> tuple[str, ...]:
         """Return what stands for each class: the task's words, or ``digits``: "0", "1", ... as in the released code."""

@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.prepare import Prepared, Preparer
 from pipelines.backbone import describe_backbone
-from tasks import Rows, Task, open_data
-from tasks._sources import FolderSource
+from pipelines.encode import Encoded
+from pipelines.encode_stream import MappedRows
+from tasks import Rows, RowStream, open_data
 from tests.pipelines.conftest import shared
 from tests.pipelines.tiny import build_model, build_tokenizer
 
@@ -32,9 +34,9 @@ def rows(tmp_path: Path) -> str:
     return str(tmp_path / "rows")
 
 
-def preparer(rows: str, backbone: str, label_words: str = "words") -> Preparer:
+def preparer(rows: str, backbone: str, label_words: str = "words", *, shipped: bool = False) -> Preparer:
     source = open_data(rows, ["sst2"], skip_bad=True)
-    return Preparer(source, describe_backbone(backbone), label_words)  # type: ignore[arg-type]
+    return Preparer(source, describe_backbone(backbone), label_words, shipped=shipped)  # type: ignore[arg-type]
 
 
 def test_label_words_or_digits(rows: str, shared: Path) -> None:
@@ -75,6 +77,20 @@ def test_the_released_sampler(rows: str) -> None:
     assert all(any("the released sampler drew" in note for note in d.notes) for d in draws["released"])
 
 
+def test_a_large_source_is_mapped_from_files(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = preparer(rows, "minilm").full("sst2", 32, 0)
+    monkeypatch.setattr("orchestrator.prepare.HELD_BYTES", 0)
+    monkeypatch.setattr(RowStream, "held", only("validation", RowStream.held))
+    mapped = preparer(rows, "minilm").full("sst2", 32, 0)
+    assert (mapped.digest, mapped.notes) == (held.digest, held.notes)
+    assert isinstance(mapped.data.train, MappedRows)
+    for name in ("ids", "segments", "offsets", "labels"):
+        for split in ("train", "dev", "test"):
+            np.testing.assert_array_equal(*(getattr(getattr(p.data, split), name) for p in (mapped, held)))
+    shipped = preparer(rows, "minilm", shipped=True).full("sst2", 32, 0)
+    assert type(shipped.data.train) is Encoded
+
+
 def test_a_large_file_is_drawn_from_without_being_held(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def draws() -> list[Prepared]:
         drawn = preparer(rows, "minilm").fewshot("sst2", 32, 4, range(3), per_class=False, dev="k", protocol="balanced")
@@ -82,17 +98,24 @@ def test_a_large_file_is_drawn_from_without_being_held(rows: str, monkeypatch: p
 
     held = draws()
     monkeypatch.setattr("orchestrator.prepare.HELD_BYTES", 0)
-    monkeypatch.setattr(FolderSource, "load", only("validation", FolderSource.load))
+    monkeypatch.setattr(RowStream, "held", only("validation", RowStream.held))
     streamed = draws()
     assert [d.digest for d in streamed] == [d.digest for d in held]
     assert [d.notes for d in streamed] == [d.notes for d in held]
 
 
-def only(split: str, load: Callable[..., Rows]) -> Callable[..., Rows]:
-    """A `FolderSource.load` that holds the rows of one split alone."""
+def test_test_rows_among_the_training_rows_are_named(rows: str) -> None:
+    path = Path(rows) / "sst2" / "validation.jsonl"
+    path.write_text(path.read_text() + '{"sentence": "A  x", "label": 0}\n')
+    notes = preparer(rows, "minilm").full("sst2", 32, 0).notes
+    assert any("1 test rows of sst2 also stand in its 27 training rows: 'A  x'" in note for note in notes)
 
-    def checked(self: FolderSource, task: Task, wanted: str) -> Rows:
-        assert wanted == split
-        return load(self, task, wanted)
+
+def only(split: str, held: Callable[[RowStream], Rows]) -> Callable[[RowStream], Rows]:
+    """A `RowStream.held` for one split alone."""
+
+    def checked(self: RowStream) -> Rows:
+        assert self.split == split
+        return held(self)
 
     return checked

@@ -1,6 +1,7 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,10 +182,10 @@ class Stream(RowStream):
     """Rows in memory that are only gone through."""
 
     def __init__(self, rows: Rows) -> None:
-        super().__init__(Path("made.jsonl"), rows.task, rows.split, skip_bad=False)
+        super().__init__(list, rows.task, rows.split, rows.source, size=0)
         self._examples = rows.examples
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Example]:
         return iter(self._examples)
 
 
