@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import unquote
 
 HIDDEN = "***"
@@ -22,10 +23,17 @@ def without_secrets(text: str) -> str:
     or a kind of KEY, become ``***`` wherever they stand, and so does a password that stands in the address that another
     variable holds, such as MLFLOW_TRACKING_URI.
     """
+    if len(text) < SHORTEST:  # no room for a secret, nor for an address with one
+        return text
     text = _QUERY.sub(rf"\1{HIDDEN}", _USER_INFO.sub(r"\1", text))
-    for value in sorted(secret_values(os.environ), key=len, reverse=True):
+    for value in _longest_first(tuple(os.environ.items())):
         text = text.replace(value, HIDDEN)
     return text
+
+
+@lru_cache(maxsize=1)
+def _longest_first(environment: tuple[tuple[str, str], ...]) -> list[str]:
+    return sorted(secret_values(dict(environment)), key=len, reverse=True)
 
 
 def secret_values(environment: Mapping[str, str]) -> set[str]:

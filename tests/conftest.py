@@ -1,6 +1,8 @@
 """Fixtures for every folder of tests."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
     prepare_store(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:  # else a copy of this one file would lack what its log has
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
 
 
