@@ -12,9 +12,11 @@ import gc
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -28,12 +30,13 @@ from pipelines.backbone import (
     describe_backbone,
     load_described,
 )
+from pipelines.encode import chunks
 from pipelines.memory import free_bytes, held_bytes
 from pipelines.pack import CHUNK_TOKENS, Pack
 from pipelines.synthetic import LAST_WORD, synthetic_rows, synthetic_slot
 from prompts_store.cache import Cache
 
-VERSION = 1
+VERSION = 2
 """Raised when what is measured, or how it is judged, changes: older findings are then measured again."""
 
 AGREEMENT = 0.99
@@ -43,7 +46,7 @@ NEAR = 1.05
 """A pass this much slower than the best is as good, if it has fewer tokens."""
 
 SECONDS = 10.0
-"""Time a measurement may take before it makes do with what it knows; a pass under way is not cut off."""
+"""Time a measurement may take before it makes do with what it knows; a pass or loading under way is not cut off."""
 
 SLOT_TOKENS = 16 * 50
 """Tokens of one few-shot slot's step: 16 rows of usual length with their prompt."""
@@ -61,6 +64,10 @@ FEW_ROWS = 8
 
 PASSES_IN_TIME = 20
 """Passes over all rows that a measurement comes to, about, at float32's speed."""
+
+
+class _TimeIsOver(Exception):  # noqa: N818
+    """A measurement has taken its time."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,9 @@ class Fitting:
         return -(-self.chunk_tokens // SLOT_TOKENS)
 
     def __str__(self) -> str:
-        how = f"measured {self.measured[:10]}" if self.measured else "not measured"
+        how = f"measured {self.measured[:10]}" if self.seconds else "not measured"
+        if self.measured and not self.seconds:
+            how = f"as usual: {SECONDS:.0f} s were too short to measure, {self.measured[:10]}"
         return f"{self.dtype}, {self.attention} attention, {self.chunk_tokens} tokens in a pass ({how})"
 
     def to_json(self) -> str:
@@ -203,49 +212,48 @@ def _name(dtype: torch.dtype) -> str:
 def _measure(request: Request, device: torch.device, deadline: float) -> Fitting:
     info = describe_backbone(request.backbone)
     usual = unmeasured(request, device)
-    dtypes = [request.dtype] if request.dtype else list(dict.fromkeys([usual.dtype, "float32", "bfloat16"]))
-    wide = _weight_bytes(info, torch.float32)
-    if wide > free_bytes(device) / 2:
+    if _weight_bytes(info, torch.float32) > free_bytes(device) / 2:
         return usual  # there is no room to compare anything with float32
+    dtypes = [request.dtype] if request.dtype else list(dict.fromkeys([usual.dtype, "float32", "bfloat16"]))
     attentions = [request.attention] if request.attention else sorted(("eager", "sdpa"), key=usual.attention.__ne__)
-    single = _pack(load_described(info, torch.float32, device, "eager"), FEW_ROWS)
-    reference = _gradient(single)
-    few = _timed(_pass_over(single), device, deadline)
-    left = max(0.0, deadline - time.monotonic())
-    rows = max(FEW_ROWS, min(_rows(device), int(FEW_ROWS * left / (PASSES_IN_TIME * few))))
-    del single
     seconds: dict[str, float] = {}
     agreement: dict[str, float] = {}
-    best: tuple[float, str, str] | None = None
-    for dtype in dtypes:
-        for attention in attentions:
-            if best and time.monotonic() > deadline:
-                break
+    rows = FEW_ROWS
+    with suppress(_TimeIsOver):
+        reference, few = _reference(info, device, deadline)
+        left = max(0.0, deadline - time.monotonic())
+        rows = max(FEW_ROWS, min(_rows(device), int(FEW_ROWS * left / (PASSES_IN_TIME * few))))
+        for dtype, attention in product(dtypes, attentions):
             backbone = load_described(info, getattr(torch, dtype), device, attention)
             way = f"{dtype}, {attention}"
-            agreement[way] = _cosine(_gradient(_pack(backbone, FEW_ROWS)), reference)
-            seconds[way] = _timed(_pass_over(_pack(backbone, max(FEW_ROWS, rows // 2))), device, deadline)
-            trusted = dtype == "float32" or request.dtype or agreement[way] >= AGREEMENT
-            if trusted and (best is None or seconds[way] < best[0]):
-                best = (seconds[way], dtype, attention)
+            agreement[way] = _cosine(_gradient(_pack(backbone, FEW_ROWS), deadline), reference)
+            seconds[way] = _timed(_pass_over(_pack(backbone, max(FEW_ROWS, rows // 2)), deadline), device)
             del backbone
             gc.collect()
-    _, dtype, attention = best or (0.0, "float32", usual.attention)
+    trusted = [way for way in seconds if way.startswith("float32") or request.dtype or agreement[way] >= AGREEMENT]
+    fastest = min(trusted, key=lambda way: seconds[way], default=f"{usual.dtype}, {usual.attention}")
+    dtype, attention = fastest.split(", ")
     backbone = load_described(info, getattr(torch, dtype), device, attention)
     token_bytes = _token_bytes(backbone)
     rate = _rates(backbone, rows, token_bytes, deadline)
-    chunk = min(int(tokens) for tokens, own in rate.items() if own * NEAR >= max(rate.values()))
+    near = [int(tokens) for tokens, own in rate.items() if own * NEAR >= max(rate.values())]
     return replace(
         usual,
         dtype=dtype,
         attention=attention,
-        chunk_tokens=chunk,
+        chunk_tokens=min(near, default=usual.chunk_tokens),
         token_bytes=token_bytes,
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds={way: round(value, 4) for way, value in seconds.items()},
-        agreement={way: round(value, 5) for way, value in agreement.items()},
+        agreement={way: round(agreement[way], 5) for way in seconds},
         rate={tokens: round(value, 1) for tokens, value in rate.items()},
     )
+
+
+def _reference(info: BackboneInfo, device: torch.device, deadline: float) -> tuple[Tensor, float]:
+    """The gradients in float32 over a few rows, and the seconds that they take."""
+    pack = _pack(load_described(info, torch.float32, device, "eager"), FEW_ROWS)
+    return _gradient(pack, deadline), _timed(lambda: _gradient(pack, deadline), device)
 
 
 def _rates(backbone: Backbone, rows: int, token_bytes: int, deadline: float) -> dict[str, float]:
@@ -254,13 +262,12 @@ def _rates(backbone: Backbone, rows: int, token_bytes: int, deadline: float) -> 
     tokens = sum(pack.slots[0].spec.m + int(length) for length in pack.slots[0].data.train.lengths)
     room = free_bytes(backbone.device) / 2
     rates: dict[str, float] = {}
-    for size in PASSES[backbone.device.type]:
-        if rates and time.monotonic() > deadline:
-            break
-        if rates and size * token_bytes > room:
-            continue
-        pack.chunk_tokens = size
-        rates[str(size)] = tokens / _timed(_pass_over(pack), backbone.device, deadline)
+    with suppress(_TimeIsOver):
+        for size in PASSES[backbone.device.type]:
+            if rates and size * token_bytes > room:
+                continue
+            pack.chunk_tokens = size
+            rates[str(size)] = tokens / _timed(_pass_over(pack, deadline), backbone.device)
     return rates
 
 
@@ -279,41 +286,58 @@ def _pack(backbone: Backbone, rows: int) -> Pack:
     return Pack(backbone, [slot], CHUNK_TOKENS[backbone.device.type])
 
 
-def _pass_over(pack: Pack) -> Callable[[], object]:
+def _pass_over(pack: Pack, deadline: float) -> Callable[[], object]:
+    """Forward and backward over all rows of a pack's slot, one pass of its tokens after another."""
     (slot,) = pack.slots
-    rows = [(0, slot.data.train, i) for i in range(len(slot.data.train))]
+    passes = chunks([slot.spec.m + int(length) for length in slot.data.train.lengths], pack.chunk_tokens)
+    return lambda: _backward(pack, passes, deadline)
 
-    def once() -> None:
-        pack.backward([slot], rows)
+
+def _gradient(pack: Pack, deadline: float) -> Tensor:
+    """The gradients of all of a slot's tensors over its rows, taken one by one; one after the other, float64."""
+    (slot,) = pack.slots
+    return _backward(pack, [[row] for row in range(len(slot.data.train))], deadline)
+
+
+def _backward(pack: Pack, passes: Iterable[Sequence[int]], deadline: float) -> Tensor:
+    """A slot's gradients over some passes, flat, float64 on the CPU; each counts as much, whatever rows it has.
+
+    Raises:
+        _TimeIsOver: Before all were taken.
+    """
+    (slot,) = pack.slots
+    try:
+        for rows in passes:
+            if time.monotonic() > deadline:
+                raise _TimeIsOver
+            pack.backward([slot], [(0, slot.data.train, row) for row in rows])
+        return torch.cat([p.grad.flatten().double().cpu() for p in slot.params.values() if p.grad is not None])
+    finally:
         slot.discard_gradients()
-
-    return once
-
-
-def _gradient(pack: Pack) -> Tensor:
-    """The gradients of all of a slot's tensors, one after the other, float64."""
-    (slot,) = pack.slots
-    pack.backward([slot], [(0, slot.data.train, i) for i in range(len(slot.data.train))])
-    parts = [p.grad.flatten().double().cpu() for p in slot.params.values() if p.grad is not None]
-    slot.discard_gradients()
-    return torch.cat(parts)
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
 
 
-def _timed(work: Callable[[], object], device: torch.device, deadline: float) -> float:
-    """The quickest of some rounds after one to warm up; that one, if time is over."""
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    """The quickest of some rounds after one to warm up; if time is over, of those that were whole.
+
+    Raises:
+        _TimeIsOver: Before the first was.
+    """
     times: list[float] = []
     for _ in range(1 + ROUNDS):
         start = time.perf_counter()
-        work()
+        try:
+            work()
+        except _TimeIsOver:
+            if not times:
+                raise
+            break
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-        if time.monotonic() > deadline:
-            break
     return min(times[1:] or times)
 
 

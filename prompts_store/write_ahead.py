@@ -16,7 +16,7 @@ from typing import Any
 LOCAL = frozenset(
     "apfs bcachefs btrfs ext2 ext3 ext4 f2fs hfs jfs ntfs overlay ramfs reiserfs tmpfs ufs xfs zfs".split()  # noqa: SIM905
 )
-"""File systems of one machine's own disks. The log needs memory that all who open it share, so elsewhere it stays off."""
+"""File systems of a machine's own disks. The log needs memory that all who open it share: elsewhere it stays off."""
 
 BUSY_MILLISECONDS = 200
 """For how long a connection waits for others so that it can change the journal, which only the first one must."""

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,12 +39,14 @@ def steered(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[torch.dtype, str, int
     under_way: list[tuple[torch.dtype, str, int]] = []
     real = fitting._pass_over
 
-    def pass_over(pack: fitting.Pack) -> Callable[[], object]:
+    def pass_over(pack: fitting.Pack, deadline: float) -> Callable[[], object]:
         backbone: Backbone = pack.backbone
         under_way.append((backbone.dtype, backbone.model.config._attn_implementation, pack.chunk_tokens))
-        return real(pack)
+        return real(pack, deadline)
 
     def timed(work: Callable[[], object], *_: object) -> float:
+        if not under_way:
+            return 1.0  # of the few rows that say how many there is time for
         dtype, attention, tokens = under_way[-1]
         return seconds.get((dtype, attention, tokens), seconds.get((dtype, attention, None), 1.0))
 
@@ -133,3 +136,33 @@ def test_no_room_to_compare(request_for: Callable[[str], Request], monkeypatch: 
     monkeypatch.setattr(fitting, "free_bytes", lambda _: 1000)
     assert fit(request) == unmeasured(request, CPU)
     assert kept(request, CPU) is None
+
+
+def test_time_is_a_bound(request_for: Callable[[str], Request], monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is over nothing more is begun, and what is known stands and is kept, or every command would wait."""
+    late: list[float] = []
+    limit = 0.0
+    real = fitting.Pack.backward
+
+    def slow(pack: fitting.Pack, *args: object) -> object:
+        late.append(time.monotonic() - limit)
+        time.sleep(0.02)
+        return real(pack, *args)
+
+    monkeypatch.setattr(fitting.Pack, "backward", slow)
+    monkeypatch.setattr(fitting, "_rows", lambda _: 64)
+    request = request_for("bert")
+    usual = unmeasured(request, CPU)
+    for seconds in (0.1, 1.0, 2.0):
+        limit = time.monotonic() + seconds
+        monkeypatch.setattr(fitting, "SECONDS", seconds)
+        found = fit(request, again=True)
+        # but one row, which says what a token holds
+        assert sum(begun > 0 for begun in late) <= 1
+        late.clear()
+        assert kept(request, CPU) == found
+        if seconds == 0.1:
+            assert (found.dtype, found.attention, found.chunk_tokens) == (usual.dtype, usual.attention, 1024)
+            assert not found.seconds
+            assert "too short to measure" in str(found)
+        assert found.token_bytes

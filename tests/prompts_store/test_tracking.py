@@ -51,7 +51,10 @@ def test_folder_with_an_odd_name(
 
 
 def test_database_is_made_without_noise(tmp_path: Path) -> None:
-    code = "from prompts_store import prepare_store as p; import os; assert p() == p() == p(p()); print([n for n in os.listdir() if '-' not in n])"
+    code = (
+        "from prompts_store import prepare_store as p; import os; assert p() == p() == p(p()); "
+        "print([name for name in os.listdir() if '-' not in name])"
+    )
     environment = {n: v for n, v in os.environ.items() if not n.startswith("MLFLOW")}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     out = subprocess.run(

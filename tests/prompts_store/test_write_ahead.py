@@ -28,7 +28,9 @@ def test_store_keeps_a_log_and_does_not_wait_for_the_disk(store: PromptStore, tm
     assert journal(tmp_path / "store" / "mlflow.db") == "wal"
 
 
-def test_another_file_system_keeps_its_journal(tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_system_keeps_its_journal(
+    tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "store" / "mlflow.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
