@@ -65,7 +65,9 @@ class FewshotPlanner(RecordedPlanner):
         self.rows: list[Row] = []
         self._task = draws[0].task
         self._shape = setup.shapes[self._task.name]
-        self._space = search_space(setup, self._shape, draws[0].data.segments, settings.start, sources)
+        rooms = [setup.prompt_room(self._task.name, draw.data) for draw in draws]
+        self._room = min((room for room in rooms if room is not None), default=None)
+        self._space = search_space(setup, self._shape, draws[0].data.segments, settings.start, sources, self._room)
         self._search = Search(self._space, settings.seed)
         self._choices: dict[int, Choice] = {}
         self._generation: list[int] = []
@@ -164,11 +166,21 @@ class FewshotPlanner(RecordedPlanner):
         return finalists + self._zero_shot()
 
     def _zero_shot(self) -> list[Finalist]:
+        fitting = {ref: source for ref, source in self.sources.items() if source.zero_shot and self._fits(source)}
         return [
             Finalist(Choice(ref, source.stored.m, source.stored.r, 1.0, 1.0), ZERO_SHOT, None)
-            for ref, source in self.sources.items()
-            if source.zero_shot
+            for ref, source in fitting.items()
         ]
+
+    def _fits(self, source: Source) -> bool:
+        """Whether a source's own prompt leaves the target's texts and answers their positions; says so if not."""
+        if self._room is None or source.stored.m <= self._room:
+            return True
+        self.live.say(
+            f"note: {source.stored.ref} is not tried as it is (zero-shot): its m = {source.stored.m} rows leave too "
+            f"few positions for texts of s = {self._shape.s} tokens"
+        )
+        return False
 
     def _train(self, finalists: Sequence[Finalist]) -> list[PackPlan]:
         packs = []

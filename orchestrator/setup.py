@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.panel import Panel
 
 from orchestrator.errors import UsageError
-from orchestrator.prepare import Preparer
+from orchestrator.prepare import Prepared, Preparer
 from orchestrator.settings import Settings
 from pipelines.backbone import BackboneInfo, describe_backbone
 from pipelines.methods.dept import scale
 from pipelines.recipes import RECIPES, Recipe, Shape, choose_shape, longest_text
-from pipelines.spec import SlotSpec
+from pipelines.spec import SlotData, SlotSpec
 from prompts_store import PromptStore
 from tasks import ENCODER_FORMS, FORMS, DataSource, Task, open_data
 
@@ -58,6 +58,27 @@ class Setup:
     def alpha2(self) -> float:
         """The user's rate of A and B, or the recipe's."""
         return self.recipe.alpha2 if self.settings.alpha2 is None else self.settings.alpha2
+
+    def prompt_room(self, task: str, data: SlotData) -> int | None:
+        """Rows that a prompt of a task may have: what texts, and a decoder's answers, leave of the positions.
+
+        None where positions have no limit.
+        """
+        limit = self.info.architecture.position_limit
+        answer = data.answer_limit if self.info.family == "decoder" else 0
+        return None if limit is None else limit - self.shapes[task].s - answer
+
+    def check_room(self, prepared: Sequence[Prepared]) -> None:
+        """Raise where prompt, texts and answers do not fit into the positions; how long answers are, rows tell."""
+        for one in prepared:
+            shape, room = self.shapes[one.task.name], self.prompt_room(one.task.name, one.data)
+            if room is not None and shape.m > room:
+                least = f"use --max-length {shape.s - shape.m + room} or less" if shape.s - shape.m + room > 0 else ""
+                raise UsageError(
+                    f"m = {shape.m} prompt rows, texts of s = {shape.s} tokens and answers of up to "
+                    f"{one.data.answer_limit} of {one.task.name} are over the {self.info.architecture.position_limit} "
+                    f"positions of {self.info.name}: {least or 'lower --m'}"
+                )
 
     def spec(
         self, *, key: str, config: int, task: str, data: str, start: str, m: int, r: int, alpha1: float, alpha2: float,

@@ -11,15 +11,16 @@ from orchestrator.starts import Source
 from pipelines.recipes import Shape
 
 
-def search_space(setup: Setup, shape: Shape, segments: int, start: str, sources: Sequence[Source]) -> Space:
-    """What is searched over: all that the user did not fix."""
+def search_space(
+    setup: Setup, shape: Shape, segments: int, start: str, sources: Sequence[Source], room: int | None
+) -> Space:
+    """What is searched over: all that the user did not fix. A prompt has at most ``room`` rows; None for no limit."""
     settings = setup.settings
     starts = [Start(s.stored.ref, s.stored.m, s.stored.r) for s in sources]
     if start in (AUTO, SCRATCH) or not starts:
         starts.insert(0, Start(SCRATCH, shape.m, shape.r))
     ms = [s.m for s in starts]
-    limit = setup.info.architecture.position_limit
-    longest = 2 * max(ms) if limit is None else min(2 * max(ms), limit - shape.s)
+    longest = 2 * max(ms) if room is None else min(2 * max(ms), room)
     m = Range(max(1, min(ms) // 4), shape.m, longest) if settings.m is None else Range.fixed(settings.m)
     r: Range | Budget
     if settings.budget is not None:

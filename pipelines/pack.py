@@ -227,7 +227,7 @@ class Pack:
             said = self.family.generate(self.backbone, batch, embed, views, max(limits))
             return [ids[:limit] for ids, limit in zip(said, limits, strict=True)]  # as the slot would alone
 
-        return self._over(slots, sets, say)
+        return self._over(slots, sets, say, generated=True)
 
     @torch.no_grad()
     def _over(
@@ -235,11 +235,13 @@ class Pack:
         slots: Sequence[Slot],
         sets: Sequence[Encoded],
         say: Callable[[Sequence[Slot], Batch, Embed, Sequence[SlotView]], Sequence[T]],
+        *,
+        generated: bool = False,
     ) -> list[list[T]]:
         """Something for each row of each slot's set, in the rows' order; rows of several slots are read together."""
         rows = [(k, encoded, i) for k, encoded in enumerate(sets) for i in range(len(encoded))]
         out: list[dict[int, T]] = [{} for _ in sets]
-        for chosen in chunks(self._lengths(slots, rows), 2 * self.chunk_tokens):
+        for chosen in chunks(self._lengths(slots, rows, generated=generated), 2 * self.chunk_tokens):
             present, batch_rows = _renumber([rows[i] for i in chosen])
             here = [slots[k] for k in present]
             batch = collate(batch_rows, self.backbone.device)
@@ -260,8 +262,16 @@ class Pack:
         found = pass_over([slots[k] for k in places], [sets[k] for k in places]) if places else []
         return list(zip(places, found, strict=True))
 
-    def _lengths(self, slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]]) -> list[int]:
-        return [slots[k].spec.m + int(encoded.offsets[i + 1] - encoded.offsets[i]) for k, encoded, i in rows]
+    @staticmethod
+    def _lengths(
+        slots: Sequence[Slot], rows: Sequence[tuple[int, Encoded, int]], *, generated: bool = False
+    ) -> list[int]:
+        """Tokens of each row with its prompt and its answer: the row's own, or as many as may be generated."""
+        around = [slot.spec.m + (slot.data.answer_limit if generated or slot.data.words else 0) for slot in slots]
+        return [
+            around[k] + int(e.offsets[i + 1] - e.offsets[i]) + (0 if generated else len(e.gold.target(i)))
+            for k, e, i in rows
+        ]
 
     def _embed(self, slots: Sequence[Slot]) -> Embed:
         factors = [slot.factors for slot in slots]

@@ -65,6 +65,7 @@ def fewshot(
         dev=settings.dev,
         protocol=settings.protocol,
     )
+    setup.check_room(draws)
     if resumed:
         sources = load_sources(setup, target, resumed.plan.sources)
     else:

@@ -43,6 +43,7 @@ def pretrain_source(settings: PretrainSettings, console: Console, resumed: Resum
     setup = set_up(settings, settings.tasks, console)
     tasks = {name: setup.source.task(name).name for name in settings.tasks}
     prepared = {plain: setup.preparer.full(name, setup.shapes[plain].s, settings.seed) for name, plain in tasks.items()}
+    setup.check_room([*prepared.values()])
     for note in (note for p in prepared.values() for note in p.notes):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     job = Job(

@@ -105,7 +105,7 @@ def compare(backbone: Backbone, settings: FewshotSettings) -> dict[str, Any]:
     task = setup.source.task(settings.target).name
     shape = setup.shapes[task]
     draws = setup.preparer.fewshot(task, shape.s, settings.k, seeds, per_class=False, dev="k", protocol="balanced")
-    proposals = Search(search_space(setup, shape, draws[0].data.segments, SCRATCH, []), settings.seed)
+    proposals = Search(search_space(setup, shape, draws[0].data.segments, SCRATCH, [], None), settings.seed)
     configs = []
     for config in range(settings.trials):
         choice = proposals.ask(config)

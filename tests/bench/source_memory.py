@@ -3,8 +3,8 @@
     python -m tests.bench.source_memory [--mb 2 300] [--steps 20] [--out FILE]
 
 The rows are generated: a sentence of 5 to 40 common words and a label. The JSON has, for each size, the peak of the
-driver's and of the busiest worker's own memory (MiB; what is mapped from files, which the system may drop at any time, is
-apart), the seconds the command took, and those it took again with its token ids kept from before.
+driver's and of the busiest worker's own memory (MiB; what is mapped from files, which the system may drop at any time,
+is apart), the seconds the command took, and those it took again with its token ids kept from before.
 """
 
 from __future__ import annotations
@@ -23,13 +23,7 @@ from typing import Any
 
 import psutil
 
-WORDS = (
-    "the of and to in is was he for it with as his on be at by had not are but from or have an they which one were all "
-    "we when there can more if no out so said what up its about into than them only some time other new could these two "
-    "may then do first any my now such like our over man me even most made after also did many before must through years "
-    "where much way well down should because each just those people how too little state good very make world still own "
-    "work life both under last never day same another know while us might great old year off come since against go came"
-).split()
+WORDS = tuple((Path(__file__).parents[1] / "tasks" / "common_words.txt").read_text().split())
 KINDS = ("RssAnon", "RssFile", "RssShmem")
 EVERY = 0.2
 
@@ -75,7 +69,16 @@ def peaks(process: subprocess.Popen[bytes]) -> dict[str, dict[str, float]]:
 def measure(folder: Path, megabytes: float, steps: int) -> dict[str, Any]:
     """Run the command twice on a file of that size."""
     rows = write(folder / "rows" / "sst2", megabytes)
-    command = [sys.executable, "-m", "orchestrator", "pretrain-source", "--tasks", "sst2", "--data", str(folder / "rows")]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator",
+        "pretrain-source",
+        "--tasks",
+        "sst2",
+        "--data",
+        str(folder / "rows"),
+    ]
     command += ["--steps", str(steps), "--eval-every", str(steps), "--workers", "1"]
     environment = os.environ | {"ORCHESTRATOR_CACHE": str(folder / "cache"), "PYTHONPATH": str(Path.cwd())}
     result: dict[str, Any] = {"file_mb": megabytes, "rows": rows}

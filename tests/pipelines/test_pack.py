@@ -11,13 +11,25 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.backbone import Backbone
+from pipelines.encode import Batch, encode
 from pipelines.errors import PipelineError
 from pipelines.families import FAMILIES
 from pipelines.judging import Said, judge
 from pipelines.pack import Pack
 from pipelines.slot import Slot
 from pipelines.spec import Scoring, SlotData
-from tests.pipelines.tiny import FAMILY_KINDS, Tiny, random_tensors, toy_data, toy_slot, toy_spec, train
+from tasks import Example, Rows
+from tests.pipelines.tiny import (
+    FAMILY_KINDS,
+    Tiny,
+    build_tokenizer,
+    random_tensors,
+    toy_data,
+    toy_slot,
+    toy_spec,
+    toy_task,
+    train,
+)
 
 ABSURD = 1e307
 
@@ -194,6 +206,33 @@ def test_scores_of_several_slots_and_sets(tiny: Tiny, kind: str) -> None:
         assert scores.isfinite().all()
         assert len(scores.unique()) > len(scores)  # rows differ
         torch.testing.assert_close(scores, alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["t5", "llama"])
+def test_a_pass_has_room_for_prompt_text_and_answer(tiny: Tiny, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows whose answers are longer than their texts are not crowded into a pass, whether learned or generated."""
+    backbone, task = tiny(kind), toy_task("span")
+    family = backbone.info.family
+    rows = Rows.of(task, "train", [Example.answered(("a", "b"), ("c " * n,)) for n in range(1, 13)], "toy")
+    encoded = encode(rows, build_tokenizer(family), family, 24)
+    data = SlotData(encoded, encoded, (), ("answer_f1",), 2, scoring="generation")
+    slot = toy_slot(backbone, toy_spec(m=2), data)
+    pack = Pack(backbone, [slot], chunk_tokens=60)
+    sizes: dict[str, list[int]] = {"losses": [], "generate": []}
+    for name, seen in sizes.items():
+        whole = getattr(pack.family, name)
+
+        def noted(own: Backbone, batch: Batch, *rest: Any, whole: Any = whole, seen: list[int] = seen) -> Any:
+            longest = data.answer_limit if len(rest) == 3 else max(map(len, batch.targets))
+            seen.append(len(batch.ids) * (2 + batch.ids.shape[1] + longest))
+            return whole(own, batch, *rest)
+
+        monkeypatch.setattr(pack.family, name, noted)
+    pack.backward([slot], [(0, encoded, i) for i in range(12)])
+    pack.generate([slot], [encoded])
+    assert len(sizes["losses"]) > 3
+    assert max(sizes["losses"]) <= 60
+    assert max(sizes["generate"]) <= 120
 
 
 def test_step_returns_the_slots_that_were_evaluated(tiny: Tiny) -> None:
