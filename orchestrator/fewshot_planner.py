@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cards import store_slot
-from orchestrator.cluster import Workers
 from orchestrator.comparison import DEPT, ZERO_SHOT, Row
-from orchestrator.live import Live
+from orchestrator.fit import configs_per_pack
 from orchestrator.outcomes import Outcome, said_of_answers
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
 from orchestrator.reading import FEWSHOT
-from orchestrator.recorder import BY_SEED, KIND, ROLE, Recorder
+from orchestrator.recorder import BY_SEED, KIND, ROLE
 from orchestrator.search import Choice, Search, Start
+from orchestrator.session import Session
 from orchestrator.settings import SCRATCH, FewshotSettings
 from orchestrator.setup import Setup
 from orchestrator.space import search_space
@@ -46,22 +46,18 @@ class FewshotPlanner(RecordedPlanner):
 
     def __init__(
         self,
+        running: Session[FewshotSettings],
         setup: Setup,
-        settings: FewshotSettings,
         draws: Sequence[Prepared],
         sources: Sequence[Source],
-        workers: Workers,
-        recorder: Recorder,
-        live: Live,
-        configs_per_pack: int,
     ) -> None:
-        super().__init__(recorder, live)
+        super().__init__(running)
         self.setup = setup
-        self.settings = settings
+        self.settings = settings = running.settings
         self.draws = draws
         self.sources = {source.stored.ref: source for source in sources}
-        self.workers = workers
-        self._configs_per_pack = configs_per_pack
+        self._workers = running.workers.count
+        self._configs_per_pack = configs_per_pack(settings, running.fitting)
         self.rows: list[Row] = []
         self._task = draws[0].task
         self._shape = setup.shapes[self._task.name]
@@ -79,7 +75,7 @@ class FewshotPlanner(RecordedPlanner):
             return [] if self._finalists else self._train(self._unsearched())
         self._search.tell([self.outcomes[config] for config in self._generation])
         first = len(self._choices)
-        number = min(self.workers.count * self._configs_per_pack, self.settings.trials - first)
+        number = min(self._workers * self._configs_per_pack, self.settings.trials - first)
         self._generation = list(range(first, first + number))
         if self._generation:
             return self._share_out([self._ask(config) for config in self._generation])
@@ -193,7 +189,7 @@ class FewshotPlanner(RecordedPlanner):
         return self._share_out(packs, keep=True)
 
     def _share_out(self, configs: Sequence[Sequence[SlotSpec]], *, keep: bool = False) -> list[PackPlan]:
-        shares = [configs[i :: self.workers.count] for i in range(self.workers.count)]
+        shares = [configs[i :: self._workers] for i in range(self._workers)]
         return [PackPlan(tuple(spec for config in share for spec in config), keep) for share in shares if share]
 
     def _specs(self, config: int, choice: Choice, *, zero_shot: bool = False) -> list[SlotSpec]:

@@ -11,10 +11,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from orchestrator.checkpoints import Checkpoints
-from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, Outcomes
-from orchestrator.recorder import Recorder
+from orchestrator.session import Session
 from orchestrator.worker import Crash, PackPlan
 from pipelines.checkpoint import PackState
 from pipelines.run import Report
@@ -26,14 +24,14 @@ log = logging.getLogger(__name__)
 class RecordedPlanner(ABC):
     """A planner whose configurations are each a run in MLflow."""
 
-    def __init__(self, recorder: Recorder, live: Live) -> None:
-        self.recorder = recorder
-        self.live = live
+    def __init__(self, running: Session[Any]) -> None:
+        self.recorder = running.recorder
+        self.live = live = running.live
+        self.checkpoints = running.checkpoints
         self.outcomes = Outcomes()
         self.failures: dict[str, str] = {}
-        self.checkpoints: Checkpoints | None = None
         self._names: dict[int, str] = {}
-        recorder.heartbeat.progress = lambda: (live.done, live.total, live.best)
+        self.recorder.heartbeat.progress = lambda: (live.done, live.total, live.best)
 
     @abstractmethod
     def generation(self) -> Sequence[PackPlan]:
@@ -62,7 +60,7 @@ class RecordedPlanner(ABC):
 
         What its slots reported then, this process was not told.
         """
-        saved = self.checkpoints.newest(plan.configs) if self.checkpoints else ()
+        saved = self.checkpoints.newest(plan.configs)
         if saved:
             log.info("%s: going on from checkpoints", ", ".join(self.name(config) for config in plan.configs))
         return tuple(PackState.parse(data).untold().dump() for data in saved)
@@ -117,9 +115,8 @@ class RecordedPlanner(ABC):
         self._fail(self.outcomes[config])
 
     def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
-        """Keep it, if the command keeps any."""
-        if self.checkpoints:
-            self.checkpoints.save(configs, data)
+        """Keep it."""
+        self.checkpoints.save(configs, data)
 
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         """Move the bar."""

@@ -6,18 +6,12 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from orchestrator.checkpoints import Checkpoints
-from orchestrator.cluster import connect
 from orchestrator.comparison import ordered, print_rows
 from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.fewshot_planner import FewshotPlanner
-from orchestrator.fit import configs_per_pack, fit_workers, fitted, settled
-from orchestrator.live import Live
-from orchestrator.packs import run_packs
-from orchestrator.plan import Plan
 from orchestrator.reading import FEWSHOT, existing_store, experiment_name, store_place
-from orchestrator.recorder import Recorder
 from orchestrator.resumed import Resumed
+from orchestrator.session import Goal, session
 from orchestrator.settings import AUTO, SCRATCH, FewshotSettings
 from orchestrator.setup import set_up
 from orchestrator.starts import find_sources, load_sources
@@ -90,44 +84,23 @@ def fewshot(
         labels={source.stored.ref: source.labels.pairs for source in sources},
         halving=halving,
     )
-    with connect(settings.ray_address, resumed.plan.workers if resumed else settings.workers) as workers:
-        fitting = fit_workers(settings, setup.info.fingerprint, workers)
-        settings = settled(settings, fitting)  # so that a command that goes on computes in the same way
-        plan = Plan(
-            command=FEWSHOT,
-            settings=settings,
-            fingerprint=setup.info.fingerprint,
-            digests={f"draw {seed}": draw.digest for seed, draw in zip(seeds, draws, strict=True)},
-            sources=tuple(source.stored.ref for source in sources),
-            workers=workers.count,
-        )
-        recorder = Recorder(
-            setup.store,
-            experiment_name(target.name),
-            name=f"{target.name} k={settings.k} from {settings.start}",
-            kind=FEWSHOT,
-            params=settings.params(),
-            tags={"backbone": setup.info.name, "data_source": setup.source.description, "fitting": fitting.to_json()},
-            plan=plan,
-            resumed=resumed,
-        )
-        with (
-            recorder,
-            Live(console, f"few-shot {target.name}") as live,
-            (Checkpoints.reopen if resumed else Checkpoints)(setup.store, recorder.parent) as checkpoints,
-        ):
-            planner = FewshotPlanner(
-                setup, settings, draws, sources, workers, recorder, live, configs_per_pack(settings, fitting)
+    goal = Goal(
+        command=FEWSHOT,
+        experiment=experiment_name(target.name),
+        name=f"{target.name} k={settings.k} from {settings.start}",
+        title=f"few-shot {target.name}",
+        digests={f"draw {seed}": draw.digest for seed, draw in zip(seeds, draws, strict=True)},
+        sources=[source.stored.ref for source in sources],
+    )
+    with session(goal, setup, settings, job, console, resumed) as running:
+        planner = FewshotPlanner(running, setup, draws, sources)
+        running.train(planner, runner)
+        if not planner.rows:
+            raise RunFailedError(
+                "no configuration came through: "
+                + "; ".join(f"{name}: {reason}" for name, reason in planner.failures.items())
             )
-            planner.checkpoints = checkpoints
-            run_packs(planner, runner(fitted(job, fitting), workers.threads), workers, settings.checkpoint_every)
-            checkpoints.forget()
-            if not planner.rows:
-                raise RunFailedError(
-                    "no configuration came through: "
-                    + "; ".join(f"{name}: {reason}" for name, reason in planner.failures.items())
-                )
-            stored = planner.store_all() if settings.dev == "none" else [planner.store_winner()]
+        stored = planner.store_all() if settings.dev == "none" else [planner.store_winner()]
     test = draws[0].data.test
     print_rows(ordered(planner.rows), console, test_rows=len(test) if test else None)
     console.print(f"stored {', '.join(prompt.ref for prompt in stored)}", highlight=False, soft_wrap=True)

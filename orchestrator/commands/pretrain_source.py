@@ -8,21 +8,16 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from orchestrator.cards import store_slot
-from orchestrator.checkpoints import Checkpoints
-from orchestrator.cluster import Workers, connect
 from orchestrator.errors import RunFailedError
-from orchestrator.fit import fit_workers, fitted, settled
-from orchestrator.live import Live
 from orchestrator.outcomes import Outcome, said_of_answers
-from orchestrator.packs import run_packs
-from orchestrator.plan import Plan
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
-from orchestrator.recorder import KIND, Recorder
+from orchestrator.recorder import KIND
 from orchestrator.resumed import Resumed
+from orchestrator.session import Goal, Session, session
 from orchestrator.settings import PretrainSettings
 from orchestrator.setup import Setup, set_up
-from orchestrator.worker import BackboneRunner, PackPlan
+from orchestrator.worker import PackPlan
 from pipelines.methods.dept import parameter_count
 from pipelines.run import Job
 from pipelines.spec import SlotSpec
@@ -51,55 +46,31 @@ def pretrain_source(settings: PretrainSettings, console: Console, resumed: Resum
         fingerprint=setup.info.fingerprint,
         data={name: p.data for name, p in prepared.items()},
     )
-    with connect(settings.ray_address, resumed.plan.workers if resumed else settings.workers) as workers:
-        fitting = fit_workers(settings, setup.info.fingerprint, workers)
-        settings = settled(settings, fitting)  # so that a command that goes on computes in the same way
-        plan = Plan(
-            command=EXPERIMENT,
-            settings=settings,
-            fingerprint=setup.info.fingerprint,
-            digests={name: p.digest for name, p in prepared.items()},
-            sources=(),
-            workers=workers.count,
-        )
-        recorder = Recorder(
-            setup.store,
-            EXPERIMENT,
-            name=",".join(prepared),
-            kind=EXPERIMENT,
-            params=settings.params(),
-            tags={"backbone": setup.info.name, "data_source": setup.source.description, "fitting": fitting.to_json()},
-            plan=plan,
-            resumed=resumed,
-        )
-        with (
-            recorder,
-            Live(console, "pretraining") as live,
-            (Checkpoints.reopen if resumed else Checkpoints)(setup.store, recorder.parent) as checkpoints,
-        ):
-            planner = SourcePlanner(setup, prepared, workers, recorder, live)
-            planner.checkpoints = checkpoints
-            run_packs(
-                planner, BackboneRunner(fitted(job, fitting), workers.threads), workers, settings.checkpoint_every
-            )
-            checkpoints.forget()
-            _show(planner, prepared, console)
-            if planner.failures:
-                raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))
+    goal = Goal(
+        command=EXPERIMENT,
+        experiment=EXPERIMENT,
+        name=",".join(prepared),
+        title="pretraining",
+        digests={name: p.digest for name, p in prepared.items()},
+    )
+    with session(goal, setup, settings, job, console, resumed) as running:
+        planner = SourcePlanner(running, setup, prepared)
+        running.train(planner)
+        _show(planner, prepared, console)
+        if planner.failures:
+            raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))
     return [planner.stored[name] for name in prepared]
 
 
 class SourcePlanner(RecordedPlanner):
     """One generation: every source a slot, shared out over the workers."""
 
-    def __init__(
-        self, setup: Setup, prepared: Mapping[str, Prepared], workers: Workers, recorder: Recorder, live: Live
-    ) -> None:
-        super().__init__(recorder, live)
+    def __init__(self, running: Session[PretrainSettings], setup: Setup, prepared: Mapping[str, Prepared]) -> None:
+        super().__init__(running)
         self.setup = setup
         self.prepared = prepared
-        self.workers = workers
         self.stored: dict[str, StoredPrompt] = {}
+        self._workers = running.workers.count
         self._planned = False
 
     def generation(self) -> Sequence[PackPlan]:
@@ -110,7 +81,7 @@ class SourcePlanner(RecordedPlanner):
         specs = [self._spec(config, p) for config, p in enumerate(self.prepared.values())]
         for spec in specs:
             self._launch(spec)
-        packs = [specs[i :: self.workers.count] for i in range(self.workers.count)]
+        packs = [specs[i :: self._workers] for i in range(self._workers)]
         return [PackPlan(tuple(pack), keep=True) for pack in packs if pack]
 
     def on_end(self, outcome: Outcome) -> None:
