@@ -57,7 +57,8 @@ def stream_hub(task: Task, split: str, *, skip_bad: bool = False) -> RowStream:
         TaskError: where the data set cannot be loaded or does not have the task's columns and labels.
     """
     hub, hub_split = hub_split_of(task, split)
-    where = f"hub:{hub.path}{'/' + hub.name if hub.name else ''}:{hub_split}"
+    at = f"@{hub.revision}" if hub.revision else ""
+    where = f"hub:{hub.path}{'/' + hub.name if hub.name else ''}{at}:{hub_split}"
     import datasets
 
     try:

@@ -57,7 +57,7 @@ def test_names_are_those_of_the_hub(name: str) -> None:
     assert task.label_field == there["label"]
     _check_label_names(task, there["label_names"], name)
     assert not there["label_names"] or len(there["label_names"]) == len(task.labels)
-    assert there["confirmed"] is None or there["confirmed"].keys() == {"where", "what"}
+    assert there["confirmed"].keys() == {"where", "what"}
 
 
 def test_forms() -> None:

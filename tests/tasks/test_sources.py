@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks import RowStream, TaskError, _hub, draw_fewshot, load_task, open_data
+from tasks._catalogue import CATALOGUE
 
 ROWS = [
     {"premise": f"It rained {i} days.", "hypothesis": "It was wet.", "label": i % 3, "idx": i} for i in range(9)
@@ -166,6 +167,17 @@ def test_hub(parquet_hub, folder: Path) -> None:
     load_dataset.file = "missing"
     with pytest.raises(TaskError, match=r"cannot be loaded .*--data FOLDER"):
         source.load(mnli, "train")
+
+
+def test_a_pinned_revision_is_asked_for_and_named(parquet_hub, tmp_path: Path) -> None:
+    _, asked = parquet_hub
+    text = (CATALOGUE / "mnli.yaml").read_text().replace("name: mnli\nversion", "name: pinned\nversion")
+    path = tmp_path / "pinned.yaml"
+    path.write_text(text.replace("  path: nyu-mll/glue", "  path: nyu-mll/glue\n  revision: 0123abc"))
+    source = open_data("hub", [str(path)])
+    rows = source.load(source.task(str(path)), "train")
+    assert asked == [("nyu-mll/glue", "mnli", "train", "0123abc")]
+    assert rows.source == "hub:nyu-mll/glue/mnli@0123abc:train"
 
 
 OTHER_FORMS = {
