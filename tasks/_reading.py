@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from tasks._convert import converter
@@ -80,13 +81,17 @@ class RowStream:
 
     def __iter__(self) -> Iterator[Example]:
         skipped = _Skipped()
-        yield from _to_examples(self.task, self._records(), self.source, skipped if self._skip_bad else None)
+        yield from self._examples(skipped)
         self.bad = skipped.rows()
 
-    def held(self) -> Rows:
-        """Read them all and hold them."""
-        examples = list(self)
-        return Rows.of(self.task, self.split, examples, self.source, self.bad)
+    def held(self, first: int | None = None) -> Rows:
+        """Read them all, or the first so many, and hold them."""
+        skipped = _Skipped()
+        examples = list(islice(self._examples(skipped), first))
+        return Rows.of(self.task, self.split, examples, self.source, skipped.rows())
+
+    def _examples(self, skipped: _Skipped) -> Iterator[Example]:
+        return _to_examples(self.task, self._records(), self.source, skipped if self._skip_bad else None)
 
 
 class _Skipped:

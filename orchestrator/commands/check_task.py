@@ -9,12 +9,14 @@ import numpy as np
 from rich.console import Console
 
 from orchestrator.commands.tasks import described_answer, described_form
+from orchestrator.prepare import HELD_BYTES
 from orchestrator.settings import at_least
 from pipelines.backbone import BackboneInfo, describe_backbone, load_tokenizer
 from pipelines.encode import encode
 from tasks import (
     ENCODER_FORMS,
     SAMPLE_PREFIX,
+    DataSource,
     Example,
     Rows,
     Task,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from pipelines.architecture import FamilyName
 
 SHOWN = 3
+FIRST = 100_000
+"""Rows that are looked at of a set that is too large to be held."""
 UNCUT = 1_000_000
 """A length in tokens that no row has."""
 
@@ -65,7 +69,7 @@ def check_task(
         return task
     source = open_data(choice, [name], skip_bad=skip_bad_rows)
     task = source.task(name)
-    splits = {split: source.load(task, split) for split in source.splits(task)}
+    splits = {split: _looked_at(source, task, split, console) for split in source.splits(task)}
     _check_rows(splits, console)
 
     _check_words_alone(splits, console)
@@ -89,6 +93,17 @@ def check_task(
         _say(console, tokenizer.decode(seen.ids.tolist()))
         _say(console, f"answer: {described_answer(task, example)}")
     return task
+
+
+def _looked_at(source: DataSource, task: Task, split: str, console: Console) -> Rows:
+    """All rows of a split, or the first of one that is too large; says so."""
+    rows = source.stream(task, split)
+    if isinstance(rows, Rows) or rows.size <= HELD_BYTES:
+        return rows if isinstance(rows, Rows) else rows.held()
+    found = rows.held(FIRST)
+    if len(found) == FIRST:
+        _say(console, f"{split}: of {rows.size / 1e6:,.0f} MB the first {FIRST:,} rows are looked at", style="yellow")
+    return found
 
 
 def _check_rows(splits: dict[str, Rows], console: Console) -> None:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
+from orchestrator.commands import check_task as module
 from orchestrator.commands.check_task import check_task
 from orchestrator.commands.tasks import list_tasks, new_task, show_task
 from orchestrator.errors import UsageError
@@ -164,6 +165,21 @@ def test_check_names_bad_rows_leaks_and_missing_labels() -> None:
     assert "1 malformed rows were left out: rows/train.jsonl, line 21: not JSON" in text
     assert "2 validation rows also stand in train, such as 'The 0th sentence" in text
     assert "no row of 'egg': is the label spelt as in the file?" in text
+
+
+def test_check_looks_at_the_first_rows_of_a_large_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("rows/train.jsonl", ROWS["single"], "{")
+    write("rows/validation.jsonl", ROWS["single"][:3])
+    to, _ = console()
+    new_task("mine", "rows", to)
+    monkeypatch.setattr(module, "HELD_BYTES", 500)
+    monkeypatch.setattr(module, "FIRST", 10)
+    to, printed = console()
+    check_task("mine.yaml", "rows", "minilm", None, False, to)
+    text = printed.getvalue()
+    assert "train: of 0 MB the first 10 rows are looked at" in text
+    assert "train: 10 rows" in text
+    assert "validation: 3 rows" in text
 
 
 def test_check_without_rows_and_of_a_wrong_file() -> None:
