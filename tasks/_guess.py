@@ -23,6 +23,7 @@ LOOKED_AT = 2000
 """Rows that a guess is made from."""
 
 MOST_CLASSES = 50
+FEW_KINDS, QUOTED_SHARE = 3, 0.9
 _LABEL_NAMES = ("label", "labels", "answer", "answers", "target", "gold", "class", "category", "score", "y")
 _NO_TEXT_NAMES = re.compile(r"(.*_)?(idx|ids?|index|qid|guid|uuid|key)", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -144,9 +145,8 @@ def _task_lines(
     values = [value for value in columns[label] if value is not None]
     kinds, numbers = _kinds(values), [_number(value) for value in values]
     pair = _longest(columns, texts, 2)
-    if any(isinstance(value, list | dict) for value in values) or (
-        len(kinds) > MOST_CLASSES and None in numbers and len(texts) > 1
-    ):
+    many = len(kinds) > MOST_CLASSES or _quoted(columns, label, pair)
+    if any(isinstance(value, list | dict) for value in values) or (many and None in numbers and len(texts) > 1):
         form, fields, lines = "span", sorted(pair, key=_no_question), {"metric": "answer_f1+exact_match"}
     elif None not in numbers and (len(kinds) > MOST_CLASSES or any(n != int(n) for n in numbers if n is not None)):
         form, fields = "regression", pair
@@ -177,6 +177,13 @@ def _task_lines(
             f" found {', '.join(map(repr, fields))}: rename the columns"
         )
     return {"fields": _flow(fields), "label_field": json.dumps(label)} | lines, form, fields
+
+
+def _quoted(columns: dict[str, list[Any]], label: str, texts: Sequence[str]) -> bool:
+    """Whether labels of more than a few kinds are cut out of the texts, as answers are, and classes hardly ever."""
+    rows = [(str(value), texts) for value, *texts in zip(columns[label], *(columns[t] for t in texts), strict=True)]
+    found = sum(any(value in str(text) for text in texts) for value, texts in rows)
+    return len({value for value, _ in rows}) > FEW_KINDS and found >= QUOTED_SHARE * len(rows)
 
 
 def _no_question(column: str) -> bool:

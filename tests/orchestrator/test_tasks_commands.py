@@ -77,6 +77,17 @@ def test_new_then_check_then_show(form: str) -> None:
     assert "validation: 20 rows" in printed.getvalue()
 
 
+def test_few_answers_cut_out_of_the_passage_are_a_span() -> None:
+    rows = [{"question": f"Who {i}{n}?", "context": f"{n} ran {i} days", "answer": n} for i in range(9) for n in "ABCDEF"]
+    write("rows/train.jsonl", rows)
+    to, _ = console()
+    assert new_task("mine", "rows", to).form == "span"
+    for row in rows:
+        row["answer"] = row["answer"] + "!"  # stands nowhere: a class
+    write("rows/train.jsonl", rows)
+    assert new_task("other", "rows", to).form == "pair"
+
+
 def test_what_the_guess_says() -> None:
     write("rows/mine/train.jsonl", ROWS["pair"])
     to, printed = console()
