@@ -78,7 +78,9 @@ def test_new_then_check_then_show(form: str) -> None:
 
 
 def test_few_answers_cut_out_of_the_passage_are_a_span() -> None:
-    rows = [{"question": f"Who {i}{n}?", "context": f"{n} ran {i} days", "answer": n} for i in range(9) for n in "ABCDEF"]
+    rows = [
+        {"question": f"Who {i}{n}?", "context": f"{n} ran {i} days", "answer": n} for i in range(9) for n in "ABCDEF"
+    ]
     write("rows/train.jsonl", rows)
     to, _ = console()
     assert new_task("mine", "rows", to).form == "span"
