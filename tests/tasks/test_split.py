@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import Example, Rows, Selection, TaskError, draw_fewshot, hold_out, load_task, read_rows, stream_rows
+from tasks import (
+    Example,
+    Rows,
+    RowStream,
+    Selection,
+    TaskError,
+    draw_fewshot,
+    hold_out,
+    load_task,
+    read_rows,
+    stream_rows,
+)
 from tests.tasks.test_draw import Stream, drawn_or_refused, requests, rows_with_twins, sizes
 
 MULTIRC = load_task("multirc")
@@ -138,6 +149,26 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     path.write_text(path.read_text() * 2)
     with pytest.raises(TaskError, match=r"train\.jsonl was changed while it was being read"):
         list(train)
+
+
+def test_a_long_stream_is_split_in_a_few_bytes_a_row() -> None:
+    import tracemalloc
+
+    n, text, task = 6_000, "word " * 100, load_task("sst2")
+    stream = RowStream(
+        lambda: ((i, {"sentence": f"{i} {text}", "label": i % 2}) for i in range(n)),
+        task,
+        "train",
+        "made",
+        size=n * 500,
+    )
+    hold_out(stream, 4, 1)  # what is imported does not count
+    tracemalloc.start()
+    train, dev = hold_out(stream, 500, 0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(train), len(dev)) == (n - 500, 500)
+    assert peak < 150 * n + 500 * 2 * len(text), f"{peak / n:.0f} bytes a row"
 
 
 def test_real_paragraphs(real_rows: Path) -> None:
