@@ -1,7 +1,7 @@
 """Held-out rows: a training split cut in two, by content and not by order, without holding its rows.
 
-What decides is an index of 26 bytes a row (34 where the task has groups) that one pass makes; sorting it takes three times
-as many for a moment. So a long stream is split like rows in memory, and in the same way.
+What decides is an index of 26 bytes a row (34 where the task has groups) that one pass makes; sorting it takes three
+times as many for a moment. So a long stream is split like rows in memory, and in the same way.
 """
 
 from __future__ import annotations
