@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestrator.patience import patiently
 from pipelines.checkpoint import read_header
 from pipelines.errors import PipelineError
 from prompts_store import PromptStore
@@ -41,7 +42,7 @@ class Checkpoints:
     """
 
     def __init__(self, store: PromptStore, run_id: str) -> None:
-        location = store.client.get_run(run_id).info.artifact_uri
+        location = patiently(lambda: store.client.get_run(run_id)).info.artifact_uri
         self._repository: Any = repository(store.tracking_uri, location)
         self._memory: dict[int, tuple[int, bytes]] = {}
         self._written: dict[str, frozenset[int]] = {}
@@ -83,7 +84,7 @@ class Checkpoints:
         self._memory.clear()
         with _attempt("delete checkpoints"):
             for name in list(self._written):
-                self._delete(name)
+                patiently(lambda name=name: self._delete(name))  # type: ignore[misc]
 
     def close(self) -> None:
         """Write what waits and stop writing; safe to call again."""

@@ -17,11 +17,14 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def resume(run: Annotated[str | None, RUN] = None) -> None:
+def resume(
+    run: Annotated[str | None, RUN] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Where the cluster is now. Default: where it was.")] = None,
+) -> None:
     """Take up a command that was cut off; without RUN, list those that can be."""
     from orchestrator.commands.resume import resume as command
 
-    command(run, make_console())
+    command(run, make_console(), ray_address)
 
 
 def status(run: Annotated[str | None, RUN] = None) -> None:

@@ -10,8 +10,6 @@ on from its last checkpoint, which came with a result.
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -24,6 +22,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.cluster import Workers
 from orchestrator.remote import connected_by_client, run_from_afar
+from orchestrator.scratch import scratch_folder
 from orchestrator.worker import Crash, PackPlan, PackTrainable, StartPack
 from pipelines.run import Report
 
@@ -67,12 +66,11 @@ def run_packs(planner: Planner, start_pack: StartPack, workers: Workers, checkpo
 def tune_packs(planner: Planner, start_pack: StartPack, workers: Workers, checkpoint_every: float) -> None:
     """The same, with Tune's controller in this process."""
     dispatcher = _Dispatcher(planner)
-    folder = tempfile.mkdtemp(prefix="orchestrator-tune-")
     trainable = tune.with_resources(
         tune.with_parameters(PackTrainable, start_pack=start_pack, checkpoint_every=checkpoint_every),
         {"CPU": workers.threads, **({"GPU": workers.gpus} if workers.gpus else {})},
     )
-    try:
+    with scratch_folder("orchestrator-packs-") as folder:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -82,15 +80,13 @@ def tune_packs(planner: Planner, start_pack: StartPack, workers: Workers, checkp
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                storage_path=folder,
+                storage_path=str(folder),
                 name="packs",
                 verbose=0,
                 callbacks=[_Listener(dispatcher)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # nodes share no disk
             ),
         ).fit()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Dispatcher:

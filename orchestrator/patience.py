@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -38,9 +39,13 @@ def is_temporary(error: BaseException) -> bool:
 def patiently(call: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
     """The result of a call that may be repeated, tried again with growing pauses while what fails is temporary.
 
+    MLflow's own retries, which take minutes, in silence, and may make a run twice, are switched off for this process.
+
     Raises:
         Exception: What the call raised, if it is not temporary or has gone on for ``seconds``.
     """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for each locked database
     start, wait, told = time.monotonic(), _FIRST_WAIT, False
     while True:
         try:

@@ -20,10 +20,12 @@ from orchestrator import __version__
 from orchestrator.errors import UsageError
 from orchestrator.heartbeat import CANCEL, Heartbeat
 from orchestrator.interrupts import uninterrupted
-from orchestrator.outbox import Letter, Outbox
+from orchestrator.letters import Letter
+from orchestrator.outbox import Outbox
 from orchestrator.patience import patiently
 from orchestrator.plan import Plan, long_tag
 from orchestrator.resumed import CONFIG, OUTCOME, PARENT, Resumed
+from orchestrator.spool import Spool
 from prompts_store import PromptStore
 from prompts_store.secrets import without_secrets
 
@@ -67,16 +69,18 @@ class Recorder:
         resumed: Resumed | None = None,
     ) -> None:
         self.client = store.client
-        self._outbox = Outbox(self.client)
         self.experiment_id = store.ensure_experiment(experiment)
         self.resumed = resumed
         if resumed is None:
             kept = {KIND: kind, "orchestrator.version": __version__, **tags, **(plan.tags() if plan else {})}
-            self.parent = self._create(name, kept, params)
+            self.parent = self._create(name, kept)
         else:
             if plan:
                 resumed.plan.check_unchanged(plan)
             self.parent = resumed.parent
+        self._outbox = Outbox(self.client, Spool(self.parent))
+        if resumed is None:
+            self._describe(self.parent, params)
         self.heartbeat = Heartbeat(self.client, self.parent)
         self._before = {} if resumed is None else dict(resumed.children)
         self._runs: dict[int, str] = {}
@@ -111,9 +115,9 @@ class Recorder:
             UsageError: If the command is resumed and would now train something else.
         """
         if before := self._before.get(config):
-            now = {key: _kept(value) for key, value in params.items() if value is not None}
+            now = _given(params)
             if not before.params:  # it was killed between making the run and writing them
-                self._outbox.post(Letter(before.run_id, params=now))
+                self._describe(before.run_id, params)
             elif other := [key for key in now.keys() | before.params.keys() if now.get(key) != before.params.get(key)]:
                 changes = ", ".join(f"{key} {before.params.get(key)} is now {now.get(key)}" for key in sorted(other))
                 raise UsageError(
@@ -127,7 +131,8 @@ class Recorder:
                 return
             self._reopen(before.run_id)
         else:
-            self._runs[config] = self._create(name, {PARENT: self.parent, CONFIG: config, **tags}, params)
+            self._runs[config] = self._create(name, {PARENT: self.parent, CONFIG: config, **tags})
+            self._describe(self._runs[config], params)
         self._open.add(config)
 
     def outcome(self, config: int) -> Mapping[str, Any] | None:
@@ -179,7 +184,7 @@ class Recorder:
             self._open.discard(config)
             self._close(self._runs[config], state, reason, outcome)
 
-    def _create(self, name: str, tags: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    def _create(self, name: str, tags: Mapping[str, Any]) -> str:
         key = uuid.uuid4().hex
         kept = {KEY: key, **{tag: _kept(value) for tag, value in tags.items()}}
         tries = 0
@@ -193,10 +198,10 @@ class Recorder:
                     return str(there[0].info.run_id)
             return str(self.client.create_run(self.experiment_id, run_name=_kept(name), tags=kept).info.run_id)
 
-        run_id = patiently(create)
-        given = {key: _kept(value) for key, value in params.items() if value is not None}
-        self._outbox.post(Letter(run_id, params=given))
-        return run_id
+        return patiently(create)
+
+    def _describe(self, run_id: str, params: Mapping[str, Any]) -> None:
+        self._outbox.post(Letter(run_id, params=_given(params)))
 
     def _close(self, run_id: str, state: str, reason: str | None, outcome: Mapping[str, Any] | None = None) -> None:
         tags = {STATE: state} | ({REASON: _kept(reason)[:4000]} if reason else {})
@@ -223,3 +228,7 @@ class Recorder:
 def _kept(value: object) -> str:
     """What is written to MLflow, where others read it."""
     return without_secrets(str(value))
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, str]:
+    return {key: _kept(value) for key, value in params.items() if value is not None}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import UsageError
+from orchestrator.letters import points
 from orchestrator.plan import Plan, read_long_tag
 from prompts_store import PromptStore
 from prompts_store.tracking import mlflow_errors, paged
@@ -89,9 +90,6 @@ def read_resumed(store: PromptStore, parent: Any) -> Resumed:
 def _child(store: PromptStore, run: Any) -> Child:
     tags = run.data.tags
     text = read_long_tag(OUTCOME, tags)
-    logged: set[tuple[str, int]] = set()
-    if text is None:
-        for key in run.data.metrics:
-            logged |= {(key, point.step) for point in store.client.get_metric_history(run.info.run_id, key)}
     outcome = None if text is None else json.loads(text)
+    logged = points(store.client, run.info.run_id, run.data.metrics) if text is None else ()
     return Child(run.info.run_id, run.info.status, run.data.params, tags, outcome, frozenset(logged))

@@ -69,8 +69,10 @@ class Settings:
     checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.backbone != Settings.backbone and Path(self.backbone).is_dir():  # workers start in other folders
-            object.__setattr__(self, "backbone", str(Path(self.backbone).absolute()))
+        if self.backbone != Settings.backbone:
+            object.__setattr__(self, "backbone", absolute(self.backbone))
+        if self.data is not None and self.data not in ("hub", "sample"):
+            object.__setattr__(self, "data", absolute(self.data))
         at_least("steps", self.steps, 1)
         at_least("eval-every", self.eval_every, 1)
         at_least("batch", self.batch, 1)
@@ -118,6 +120,7 @@ class PretrainSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "tasks", tuple(_task(name) for name in self.tasks))
         if not self.tasks or "" in self.tasks:
             raise UsageError(f"--tasks needs names separated by commas, got {','.join(self.tasks)!r}")
         if twice := {task for task in self.tasks if self.tasks.count(task) > 1}:
@@ -161,6 +164,7 @@ class FewshotSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "target", _task(self.target))
         at_least("k", self.k, 1)
         at_least("trials", self.trials, 1)
         at_least("seeds", self.seeds, 1)
@@ -178,3 +182,13 @@ def at_least(name: str, value: int, low: int) -> None:
     """Raise unless an option's value is at least ``low``."""
     if value < low:
         raise UsageError(f"--{name} must be at least {low}, got {value}")
+
+
+def absolute(path: str) -> str:
+    """A path as it is known from every folder: workers start in others, and whoever resumes may be in another."""
+    there = Path(path).expanduser()
+    return str(there.absolute()) if there.exists() else path  # a name of the hub, or what will be refused as given
+
+
+def _task(name: str) -> str:
+    return absolute(name) if name.endswith((".yaml", ".yml")) else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,7 @@ def _tensors(folder: Path) -> dict[str, Any]:
             tensors: Mapping[str, Any] = load_file(path)
         else:
             path = folder / RELEASED_WEIGHTS
+            _check_archive(path)
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise PipelineError(f"{folder} holds neither {WEIGHTS} nor {RELEASED_WEIGHTS}") from error
@@ -146,6 +148,21 @@ def _tensors(folder: Path) -> dict[str, Any]:
     if not isinstance(tensors, Mapping) or not all(isinstance(name, str) for name in tensors):
         raise PipelineError(f"{path} must hold tensors by name, got {type(tensors).__name__}")
     return dict(tensors)
+
+
+def _check_archive(path: Path) -> None:
+    """Compare the checksums of what `torch.save` wrote, at which `torch.load` does not look.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: If the file is damaged.
+    """
+    if not zipfile.is_zipfile(path):  # what older versions of torch wrote, or what is refused later
+        return
+    with zipfile.ZipFile(path) as archive:
+        if packed := [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]:
+            raise ValueError(f"torch.save did not write it, as its part {packed[0]} is compressed")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"it is damaged, as the checksum of its part {damaged} is another; fetch it again")
 
 
 def _matrix(folder: Path, name: str, tensor: Any) -> Tensor:

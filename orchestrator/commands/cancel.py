@@ -11,6 +11,7 @@ from rich.console import Console
 
 from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.heartbeat import CANCEL, Sign
+from orchestrator.letters import deliver
 from orchestrator.resumed import children
 from orchestrator.runs import condition, find_command, the_store
 from prompts_store.tracking import mlflow_errors
@@ -32,10 +33,12 @@ def cancel(ref: str, console: Console) -> None:
         raise UsageError(f"run {run_id} has ended already ({state}): there is nothing to cancel")
     with mlflow_errors(store.tracking_uri):
         if state == "dead":
-            open_runs = [r.info.run_id for r in children(store, parent) if r.info.status == "RUNNING"]
-            for left in (*open_runs, run_id):
-                store.client.set_terminated(left, "KILLED")
-            console.print(f"its driver was gone: closed {len(open_runs) + 1} runs as KILLED", highlight=False)
+            deliver(store.client, run_id)
+            all_runs = [*children(store, parent), store.client.get_run(run_id)]
+            left = [run.info.run_id for run in all_runs if run.info.status == "RUNNING"]
+            for one in left:
+                store.client.set_terminated(one, "KILLED")
+            console.print(f"its driver was gone: closed {len(left)} runs as KILLED", highlight=False)
             return
         store.client.set_tag(run_id, CANCEL, str(time.time()))
         sign = Sign.read(parent.data.tags)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.errors import UsageError
+from prompts_store import StoreError
 from tasks import (
     ENCODER_FORMS,
     FORMS,
@@ -196,7 +197,11 @@ def _sources(task: Task) -> str:
     found = []
     for stored in store.find(k=None):
         if "best" in stored.aliases and stored.task.removeprefix(SAMPLE_PREFIX) != plain:
-            labels = store.get(stored.ref).card.labels
+            try:
+                labels = store.get(stored.ref).card.labels
+            except StoreError as error:  # the others can be started from as before
+                found.append(f"{stored.ref}: cannot be used. {error}")
+                continue
             mapped = label_map(task, stored.task, labels)
             found.append(f"{stored.ref}: {_described_map(task, mapped, labels)}")
     return "\n".join(found) or "no stored source"

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 
 import pytest
 
@@ -51,13 +52,10 @@ def in_terminal(*arguments: str, columns: int = 60, **environment: str) -> str:
     )  # fmt: skip
     os.close(theirs)
     written = b""
-    try:
+    with suppress(OSError):  # what Linux raises once the other end is closed
         while block := os.read(ours, 65536):
             written += block
-    except OSError:  # Linux: the other end is closed
-        pass
-    finally:
-        os.close(ours)
+    os.close(ours)
     assert process.wait(timeout=20) == 0, written.decode()
     return written.decode()
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
+import json
+import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -23,10 +19,16 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
-from orchestrator.outbox import Letter, Outbox
+from orchestrator.letters import Letter, deliver, send
+from orchestrator.outbox import Outbox
 from orchestrator.patience import is_temporary, patiently
 from orchestrator.recorder import Recorder
+from orchestrator.resumed import OUTCOME
+from orchestrator.spool import Spool
 from prompts_store import PromptStore, StoreError
+from tests.prompts_store.conftest import PROCESSES
+from tests.prompts_store.conftest import cache as cache
+from tests.servers import Server, serving
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -81,50 +83,16 @@ def test_a_database_locked_for_longer_than_mlflow_waits(tracking_uri: str, monke
     check(store, recorder.run_id(0), 5)
 
 
-@pytest.fixture
-def server(tmp_path: Path, tracking_uri: str) -> Iterator[Any]:
-    """Starts and kills an `mlflow server` on one port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    started: list[subprocess.Popen[bytes]] = []
-
-    class Server:
-        uri = address
-
-        def start(self) -> None:
-            arguments = ["--backend-store-uri", tracking_uri, "--artifacts-destination", str(tmp_path / "files")]
-            command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *arguments]
-            started.append(
-                subprocess.Popen(
-                    command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    start_new_session=True, cwd=tmp_path,
-                )
-            )  # fmt: skip
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                try:
-                    with urllib.request.urlopen(f"{address}/health", timeout=2):
-                        return
-                except OSError:
-                    time.sleep(0.2)
-            raise AssertionError("the server did not start")
-
-        def kill(self) -> None:
-            os.killpg(started[-1].pid, signal.SIGKILL)
-            started[-1].wait()
-
-    there = Server()
-    there.start()
-    yield there
-    there.kill()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copyfile(empty_database, folder / "mlflow.db")
+    with serving(folder) as there:
+        yield there
 
 
 @pytest.mark.slow
-def test_a_server_killed_and_started_again(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_a_server_killed_and_started_again(server: Server) -> None:
     store = PromptStore(server.uri)
 
     def away() -> None:
@@ -143,6 +111,111 @@ def test_a_server_killed_and_started_again(server: Any, monkeypatch: pytest.Monk
     assert len(store.client.search_runs([experiment])) == 3
 
 
+def record_while_the_server_dies(uri: str, there: Connection) -> None:
+    """Record one configuration to its end and half of another, and wait for the store, which is away by then."""
+    recorder = Recorder(PromptStore(uri), "spool", name="spool", kind="test", params={"a": 1}, tags={})
+    with recorder:
+        for config in range(2):
+            recorder.start(config, str(config), {"config": config}, {})
+            recorder.metrics(config, 0, {"loss": 0.0, "score": 0.0})
+        while recorder._outbox._letters or recorder._outbox._busy:
+            time.sleep(0.01)
+        there.send((recorder.parent, [recorder.run_id(config) for config in range(2)]))
+        assert there.recv() == "the server is gone"
+        for step in range(1, 6):
+            for config in range(2):
+                recorder.metrics(config, step, {"loss": step / 7, "score": step / 3})
+        recorder.finish(0, "finished", outcome={"slots": {}})
+        recorder.attach(1, "note.txt", "still at work")
+        there.send("to be killed")
+        time.sleep(60)
+
+
+@pytest.mark.slow
+def test_what_a_killed_command_had_not_sent_is_sent_once(server: Server, cache: Path) -> None:
+    """The server is away, the command is killed, the server comes back: nothing is lost, nothing there twice."""
+    here, there = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=record_while_the_server_dies, args=(server.uri, there))
+    process.start()
+    parent, (ended, under_way) = here.recv()
+    assert (cache / "spool" / f"{parent}.jsonl").read_text() == ""  # all is sent
+    server.kill()
+    here.send("the server is gone")
+    assert here.recv() == "to be killed"
+    process.kill()
+    process.join()
+    server.start()
+    client = PromptStore(server.uri).client
+    assert client.get_run(ended).info.status == "RUNNING"
+    assert len(client.get_metric_history(ended, "loss")) == 1
+
+    left = (cache / "spool" / f"{parent}.jsonl").read_text()
+    assert deliver(client, parent) == 2
+    check(PromptStore(server.uri), ended, 6)
+    assert json.loads(client.get_run(ended).data.tags[OUTCOME]) == {"slots": {}}
+    assert [client.get_run(run).info.status for run in (under_way, parent)] == ["RUNNING", "RUNNING"]
+    assert [(p.step, p.value) for p in client.get_metric_history(under_way, "loss")] == [(n, n / 7) for n in range(6)]
+    assert client.list_artifacts(under_way)[0].path == "note.txt"
+    assert deliver(client, parent) == 0
+
+    (cache / "spool" / f"{parent}.jsonl").write_text(left)  # an old copy, as on another machine
+    client.set_tag(under_way, "note", "taken up elsewhere meanwhile")
+    assert deliver(client, parent) == 1
+    assert len(client.get_metric_history(under_way, "loss")) == 6
+    assert client.get_run(under_way).data.tags["note"] == "taken up elsewhere meanwhile"
+
+
+def test_a_letter_is_read_as_it_was_written() -> None:
+    metrics = [Metric("loss", value, 17, 3) for value in (0.1 + 0.2, float("nan"), float("inf"))]
+    letter = Letter("r", {"p": "1"}, metrics, {"t": "two\nlines \ud800"}, {"x.txt": "é\n"}, ("FINISHED", 18))
+    line = letter.dump()
+    assert "\n" not in line
+    assert Letter.parse(line).dump() == line
+    assert Letter.parse(line).end == ("FINISHED", 18)
+
+
+def test_a_damaged_spool_gives_what_is_whole(tracking_uri: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = PromptStore(tracking_uri)
+    run_id = store.client.create_run(store.ensure_experiment("x")).info.run_id
+    spool = Spool(run_id)
+    for line in ("[1, 2]", Letter(run_id, {"p": "1"}).dump(), "{", Letter("0" * 32, {"p": "1"}).dump()):
+        spool.keep(line)
+    with spool.path.open("a") as file:
+        file.write(Letter(run_id, tags={"half": "written"}).dump()[:-5])
+    assert spool.path.stat().st_mode & 0o777 == 0o600
+    assert deliver(store.client, run_id) == 1
+    assert store.client.get_run(run_id).data.params == {"p": "1"}
+    assert "half" not in store.client.get_run(run_id).data.tags
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        f"{spool.path} is damaged",
+        f"{spool.path} is damaged",
+        "the MLflow store refused a write",
+    ]
+    assert not spool.path.exists()
+
+
+def test_a_disk_without_room_for_the_spool_costs_a_warning(
+    tracking_uri: str, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (cache / "spool").write_text("in the way")
+    check(PromptStore(tracking_uri), record(PromptStore(tracking_uri), "x", 3)[0], 3)
+    assert [r.getMessage().partition(" ")[0] for r in caplog.records if "safe from a kill" in r.getMessage()] == [
+        "cannot"
+    ]
+
+
+def test_what_gathers_while_the_store_is_away_goes_out_together(tracking_uri: str) -> None:
+    """More than MLflow takes in one call."""
+    store = PromptStore(tracking_uri)
+    run_id = store.client.create_run(store.ensure_experiment("x")).info.run_id
+    letter = Letter(run_id, {f"p{n}": "1" for n in range(150)})
+    for step in range(1500):
+        letter.add(Letter(run_id, metrics=[Metric("loss", step / 7, 17, step)], tags={f"t{step % 150}": "x"}))
+    send(store.client, letter)
+    assert [p.value for p in store.client.get_metric_history(run_id, "loss")] == [n / 7 for n in range(1500)]
+    assert len(store.client.get_run(run_id).data.params) == 150
+
+
 def test_many_recorders_at_once_lose_nothing(tracking_uri: str) -> None:
     store = PromptStore(tracking_uri)
     store.ensure_experiment("load")
@@ -156,7 +229,7 @@ def test_a_letter_sent_twice_is_there_once(tracking_uri: str) -> None:
     store = PromptStore(tracking_uri)
     run_id = store.client.create_run(store.ensure_experiment("x")).info.run_id
     for _ in range(2):
-        outbox = Outbox(store.client)
+        outbox = Outbox(store.client, Spool(run_id))
         outbox.post(Letter(run_id, {"p": "1"}, [Metric("a", 0.5, 17, 3)], {"t": "x"}, {}, ("FINISHED", 18)))
         outbox.close()
     assert len(store.client.get_metric_history(run_id, "a")) == 1
@@ -164,7 +237,7 @@ def test_a_letter_sent_twice_is_there_once(tracking_uri: str) -> None:
 
 
 def test_what_is_not_temporary_fails_at_once_with_the_reason(tracking_uri: str) -> None:
-    outbox = Outbox(PromptStore(tracking_uri).client)
+    outbox = Outbox(PromptStore(tracking_uri).client, Spool("0" * 32))
     outbox.post(Letter("0" * 32, tags={"a": "b"}))
     with pytest.raises(StoreError, match=r"refused a write: Run with id=0+ not found"):
         outbox.close()

@@ -21,6 +21,7 @@ from orchestrator.commands.ui import ui
 from orchestrator.errors import UsageError
 from prompts_store import PromptStore
 from tests.orchestrator.helpers import Final, console, record
+from tests.servers import free_port
 
 pytestmark = pytest.mark.timeout(200)
 SECONDS = 120
@@ -33,12 +34,6 @@ class Ui:
     port: int
     address: str
     runs: list[str]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for_line(lines: "queue.Queue[str]", start: str) -> str:

@@ -1,11 +1,5 @@
 import multiprocessing
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +7,7 @@ import pytest
 import torch
 
 from prompts_store import Artifact, Card, PromptStore
+from tests.servers import Server, free_port
 
 FINGERPRINT = "a" * 64
 
@@ -81,22 +76,9 @@ def new_run(store: PromptStore) -> Callable[[], str]:
     return make
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
 def unused_port() -> int:
     return free_port()
-
-
-@dataclass
-class Server:
-    address: str
-    folder: Path
-    process: subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -107,17 +89,9 @@ def starting_server(
     if not any("server" in getattr(item, "fixturenames", ()) for item in request.session.items):
         yield None
         return
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
-    environment = {n: v for n, v in os.environ.items() if not n.startswith("MLFLOW")}
-    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.launch()
     try:
-        yield Server(f"http://127.0.0.1:{port}", folder, process)
+        yield server
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+        server.kill()

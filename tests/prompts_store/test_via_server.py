@@ -1,7 +1,5 @@
 import shutil
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,31 +14,24 @@ from prompts_store.copying import copy_prompt
 from prompts_store.files import TENSORS_FILE
 from prompts_store.similar import similar
 from prompts_store.transfer import MODEL_TYPE
-from tests.prompts_store.conftest import Server, make_artifact
+from tests.prompts_store.conftest import make_artifact
+from tests.servers import Server
 
 
 @pytest.fixture
 def server(starting_server: Server) -> Server:
     """An MLflow server of the tests' own that answers."""
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            urllib.request.urlopen(f"{starting_server.address}/health", timeout=2).close()
-            return starting_server
-        except OSError:
-            log = (starting_server.folder / "server.log").read_text()[-2000:]
-            assert starting_server.process.poll() is None, log
-            assert time.monotonic() < deadline, f"the server did not start within 90 s: {log}"
-            time.sleep(0.1)
+    starting_server.wait()
+    return starting_server
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_through_a_server(server: Server, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     store = PromptStore()
-    assert store.tracking_uri == server.address
+    assert store.tracking_uri == server.uri
     experiment = store.ensure_experiment("runs")
     runs = [store.client.create_run(experiment).info.run_id for _ in range(2)]
     artifact = make_artifact(task="sample.mnli", backbone="google-t5/t5-base", dev_score=0.9)
@@ -81,7 +72,7 @@ def test_looked_after_through_a_server(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     store.put(make_artifact(1, task="pushed"), run_id=new_run())
     store.put(make_artifact(2, task="target", k=16, start="dept-minilm-pushed/1"), run_id=new_run())
-    team = PromptStore(server.address)
+    team = PromptStore(server.uri)
     for new in (True, False):
         assert [copied.new for copied in copy_prompt(store, "target", team)] == [new] * 2
     assert [copied.new for copied in copy_prompt(team, "target", store)] == [False] * 2

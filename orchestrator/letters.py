@@ -1,0 +1,142 @@
+"""What is to be written to MLflow runs: as objects, as lines on disk, and sent.
+
+Everything may be sent twice: a metric carries the time it was made at, by which MLflow knows it again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from mlflow.entities import Metric, Param, RunTag
+
+from orchestrator.patience import is_temporary, patiently
+from orchestrator.spool import Spool
+from prompts_store import StoreError
+from prompts_store.secrets import without_secrets
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Letter:
+    """What is to be written to a run: all of it at once, its end last.
+
+    Attributes:
+        run_id: The run.
+        params: Its settings.
+        metrics: Values with step and time.
+        tags: By key.
+        texts: Files by name.
+        end: MLflow's status and the time in ms, if it is to be closed.
+    """
+
+    run_id: str
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    end: tuple[str, int] | None = None
+
+    def add(self, later: Letter) -> None:
+        """Take in what comes after."""
+        self.params |= later.params
+        self.metrics += later.metrics
+        self.tags |= later.tags
+        self.texts |= later.texts
+        self.end = later.end or self.end
+
+    def dump(self) -> str:
+        """As a line of JSON; `parse` reads it."""
+        metrics = [(metric.key, metric.value, metric.timestamp, metric.step) for metric in self.metrics]
+        return json.dumps(asdict(replace(self, metrics=[])) | {"metrics": metrics})
+
+    @classmethod
+    def parse(cls, line: str) -> Letter:
+        """Read what `dump` wrote.
+
+        Raises:
+            ValueError: If it is not that.
+        """
+        try:
+            values = json.loads(line)
+            values["metrics"] = [Metric(*metric) for metric in values["metrics"]]
+            values["end"] = values["end"] and tuple(values["end"])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"not a letter: {line[:80]!r}") from error
+
+
+def send(client: Any, letter: Letter) -> None:
+    """Write a letter to MLflow, patiently."""
+    params = [Param(key, value) for key, value in letter.params.items()]
+    tags = [RunTag(key, value) for key, value in letter.tags.items()]
+    for name, text in letter.texts.items():
+        patiently(lambda name=name, text=text: client.log_text(letter.run_id, text, name))  # type: ignore[misc]
+    patiently(lambda: client.log_batch(letter.run_id, letter.metrics, params, tags))
+    if letter.end is not None:
+        status, at = letter.end
+        patiently(lambda: client.set_terminated(letter.run_id, status, at))
+
+
+def deliver(client: Any, run_id: str) -> int:
+    """Send what a dead command had not sent, as far as it is not on record by now.
+
+    Args:
+        client: MLflow's client.
+        run_id: The command's parent run, on which no process is at work.
+
+    Returns:
+        How many runs had something coming.
+
+    Raises:
+        Exception: What MLflow raised, if the store has been away for too long.
+    """
+    spool = Spool(run_id)
+    letters: dict[str, Letter] = {}
+    for line in spool.read():
+        try:
+            add_to(letters, Letter.parse(line))
+        except ValueError as error:
+            log.warning("%s is damaged: %s", spool.path, error)
+    delivered = 0
+    for run_id, letter in letters.items():
+        try:
+            run = patiently(lambda run_id=run_id: client.get_run(run_id))  # type: ignore[misc]
+            if run.info.status != "RUNNING":
+                continue  # the command was taken up elsewhere meanwhile
+            there = points(client, run_id, {metric.key for metric in letter.metrics})
+            letter.metrics = [metric for metric in letter.metrics if (metric.key, metric.step) not in there]
+            send(client, letter)
+            delivered += 1
+        except Exception as error:
+            if is_temporary(error):
+                raise
+            log.warning("%s; what it was about is trained again", refused(error))
+    spool.remove()
+    return delivered
+
+
+def points(client: Any, run_id: str, keys: Iterable[str]) -> set[tuple[str, int]]:
+    """(key, step) of everything that a run has of these metrics."""
+    found = set()
+    for key in keys:
+        history = patiently(lambda key=key: client.get_metric_history(run_id, key))  # type: ignore[misc]
+        found |= {(key, point.step) for point in history}
+    return found
+
+
+def add_to(letters: dict[str, Letter], letter: Letter) -> None:
+    """Add a letter to those that wait for its run."""
+    if letter.run_id in letters:
+        letters[letter.run_id].add(letter)
+    else:
+        letters[letter.run_id] = letter
+
+
+def refused(error: Exception) -> StoreError:
+    """What a person is told of a write that failed for good."""
+    return StoreError(f"the MLflow store refused a write: {without_secrets(str(error).strip().split(chr(10))[0])}")
