@@ -11,23 +11,20 @@ from orchestrator.logs import set_up_logs
 _app = typer.Typer()
 
 
+def _level(level: str, *names: str, help: str) -> Any:
+    """An option that sets the level of the logs, and is no business of the command."""
+    return typer.Option(*names, expose_value=False, callback=lambda on: set_up_logs(level) if on else None, help=help)
+
+
 @_app.command()
 def _options(
     verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", expose_value=False, callback=lambda on: set_up_logs("debug") if on else None,
-            help="Log stages, Ray, retries and the store.",
-        ),
+        bool, _level("debug", "--verbose", "-v", help="Log stages, Ray, retries and the store.")
     ] = False,
     quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", expose_value=False, callback=lambda on: set_up_logs("warning") if on else None,
-            help="Show no progress, log warnings and errors alone.",
-        ),
+        bool, _level("warning", "--quiet", "-q", help="Show no progress, log warnings and errors alone.")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Holds the two options."""
 
 

@@ -199,6 +199,6 @@ def _check_server(uri: str) -> None:
         return  # something answers; what it refuses shows at the first call
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"No MLflow server answers at {shown} ({without_secrets(str(error))}): start it, or unset "
-            "MLFLOW_TRACKING_URI to keep the store in mlflow.db in the working directory."
+            f"No MLflow server answers at {shown} ({without_secrets(str(error))}): start it, or name "
+            "another store; without MLFLOW_TRACKING_URI it is mlflow.db in the working directory."
         ) from error

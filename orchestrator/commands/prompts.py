@@ -46,7 +46,7 @@ def list_prompts(task: str | None, everything: bool, console: Console) -> list[S
     shown = [prompt for prompt in found if everything or prompt.aliases]
     console.print(_table(shown))
     if len(shown) < len(found):
-        console.print(f"{len(found) - len(shown)} older versions are not shown: --all shows them", highlight=False)
+        console.print(f"older versions, shown by --all: {len(found) - len(shown)}", highlight=False)
     return shown
 
 
@@ -177,7 +177,7 @@ def _known(number: float | None) -> str:
 
 def _table(prompts: list[StoredPrompt]) -> Table:
     name = Column("prompt", no_wrap=True)  # it is copied into other commands
-    table = Table(name, "marks", "learned on", "dev", "start", "made")
+    table = Table(name, "marks", "learned on", "dev", Column("start", overflow="fold"), Column("made", no_wrap=True))
     for prompt in prompts:
         marks = ", ".join(prompt.aliases)
         made = prompt.created[:10]

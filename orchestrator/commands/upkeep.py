@@ -46,7 +46,7 @@ def rename_prompt(name: str, new: str, console: Console) -> list[StoredPrompt]:
         StoreError: If there is no such name, or the new one cannot be one or is taken.
     """
     stored = rename(some_store(), name, new)
-    console.print(f"{len(stored)} versions are called {new} now; {name} goes on meaning them", highlight=False)
+    console.print(f"renamed to {new}, versions: {len(stored)}; {name} goes on meaning them", highlight=False)
     return stored
 
 

@@ -26,6 +26,7 @@ from orchestrator.recorder import Recorder
 from orchestrator.resumed import OUTCOME
 from orchestrator.spool import Spool
 from prompts_store import PromptStore, StoreError
+from tests.bench import load
 from tests.prompts_store.conftest import PROCESSES
 from tests.prompts_store.conftest import cache as cache
 from tests.servers import Server, serving
@@ -163,6 +164,13 @@ def test_what_a_killed_command_had_not_sent_is_sent_once(server: Server, cache: 
     assert deliver(client, parent) == 1
     assert len(client.get_metric_history(under_way, "loss")) == 6
     assert client.get_run(under_way).data.tags["note"] == "taken up elsewhere meanwhile"
+
+
+@pytest.mark.slow
+def test_many_processes_record_through_a_server(server: Server) -> None:
+    runs = load.at_once(load.record, server.uri, 8, 5)
+    assert load.lost_metrics(server.uri, runs, 5) == 0
+    assert load.lost_metrics(server.uri, runs, 6) == 16, "the count sees what is missing"
 
 
 def test_a_letter_is_read_as_it_was_written() -> None:

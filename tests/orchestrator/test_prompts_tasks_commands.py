@@ -53,7 +53,7 @@ class TestPrompts:
             "dept-minilm-sample.mnli/2",
             "dept-minilm-sample.mnli/3",
         ]
-        assert "1 older versions are not shown: --all" in printed.getvalue()
+        assert "older versions, shown by --all: 1" in printed.getvalue()
         assert "70.0%" in printed.getvalue()
 
     def test_list_all_of_a_task_and_its_sample_form(self) -> None:

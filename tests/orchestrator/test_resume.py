@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from orchestrator.outcomes import Outcome, Outcomes
 from orchestrator.plan import Plan, long_tag, read_long_tag
 from orchestrator.settings import FewshotSettings, PretrainSettings
 from prompts_store import PromptStore
+from prompts_store.checking import verify
+from prompts_store.cleaning import collect
 from tests.orchestrator.test_main_job import command, environment, run, runs
 from tests.orchestrator.test_search import report
 
@@ -130,6 +133,47 @@ def test_killed_sources_are_stored_once_each(tmp_path: Path, empty_database: Pat
     (parent,) = parents(found)
     assert {r.data.tags["prompt"] for r in children(found, parent)} == {p.ref for p in stored}
     assert {p.run_id for p in stored} == {r.info.run_id for r in children(found, parent)}
+
+
+KILLED_AFTER = """
+import os, signal, sys
+from mlflow import MlflowClient
+name = sys.argv.pop(1)
+call = getattr(MlflowClient, name)
+def killed(*arguments, **named):
+    call(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(MlflowClient, name, killed)
+from orchestrator.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_command_killed_while_storing_stores_once(tmp_path: Path, empty_database: Path) -> None:
+    """Killed when the version is there and its run does not know it yet."""
+    folder = place(tmp_path / "work", empty_database)
+    arguments = ["sst2" if argument == "sst2,qqp" else argument for argument in SOURCES]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AFTER, "create_model_version", *arguments],
+        cwd=folder, env=environment() | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    store = PromptStore(f"sqlite:///{folder / 'mlflow.db'}")
+    (before,) = store.list()
+    run(folder, "resume", "latest")
+    (after,) = store.list()
+    assert (after.ref, after.tensors_sha256, after.created) == (before.ref, before.tensors_sha256, before.created)
+    assert set(after.aliases) == {"best", "latest"}
+    found = runs(store.client, "pretrain-source")
+    assert {r.info.status for r in found} == {"FINISHED"}
+    (child,) = children(found, parents(found)[0])
+    assert (child.data.tags["prompt"], child.info.run_id) == (after.ref, after.run_id)
+    assert [checked.problem for checked in verify(store)] == [None]
+    in_store = [rubbish for rubbish in collect(store, dry_run=True, grace=0) if not rubbish.what.startswith("/")]
+    assert in_store == []
 
 
 @pytest.mark.slow
