@@ -206,7 +206,8 @@ class Recorder:
     def _close(self, run_id: str, state: str, reason: str | None, outcome: Mapping[str, Any] | None = None) -> None:
         tags = {STATE: state} | ({REASON: _kept(reason)[:4000]} if reason else {})
         if outcome is not None:
-            tags |= long_tag(OUTCOME, json.dumps(outcome))
+            said = {key: _kept(value) if isinstance(value, str) else value for key, value in outcome.items()}
+            tags |= long_tag(OUTCOME, json.dumps(said))
         self._outbox.post(Letter(run_id, tags=tags, end=(_STATUS[state], int(time.time() * 1000))))
 
     def _reopen(self, run_id: str) -> None:

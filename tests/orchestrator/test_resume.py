@@ -16,14 +16,17 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from orchestrator.commands.resume import resume
 from orchestrator.errors import UsageError
 from orchestrator.heartbeat import Heartbeat, Sign, is_alive
 from orchestrator.outcomes import Outcome, Outcomes
 from orchestrator.plan import Plan, long_tag, read_long_tag
+from orchestrator.recorder import Recorder
 from orchestrator.settings import FewshotSettings, PretrainSettings
 from prompts_store import PromptStore
 from prompts_store.checking import verify
 from prompts_store.cleaning import collect
+from tests.orchestrator.helpers import console
 from tests.orchestrator.test_main_job import command, environment, run, runs
 from tests.orchestrator.test_search import report
 
@@ -260,3 +263,35 @@ def test_the_last_sign_of_life_tells_the_progress_at_the_end(tracking_uri: str) 
     sign = Sign.read(store.client.get_run(run_id).data.tags)
     assert sign is not None
     assert (sign.done, sign.total) == (7, 7)
+
+
+def test_places_are_known_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cb").mkdir()
+    (tmp_path / "own.yaml").touch()
+    settings = FewshotSettings(target="own.yaml", k=4, data="cb", backbone="cb")
+    assert (settings.target, settings.data, settings.backbone) == tuple(
+        str(tmp_path / name) for name in ("own.yaml", "cb", "cb")
+    )
+    settings = FewshotSettings(target="cb", k=4, data="sample", backbone="google-t5/t5-base")
+    assert (settings.target, settings.data, settings.backbone) == ("cb", "sample", "google-t5/t5-base")
+    sources = PretrainSettings(tasks=("cb", "own.yaml"), data="nowhere")
+    assert (sources.tasks, sources.data) == (("cb", str(tmp_path / "own.yaml")), "nowhere")
+
+
+def test_resume_takes_an_address_whose_password_was_not_kept(
+    tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    settings = FewshotSettings(target="cb", k=4, ray_address="ray://someone:password@head:10001")
+    plan = Plan("fewshot", settings, "f" * 64, {}, (), 1)
+    recorder = Recorder(PromptStore(tracking_uri), "x", name="x", kind="fewshot", params={}, tags={}, plan=plan)
+    with pytest.raises(KeyboardInterrupt), recorder:
+        raise KeyboardInterrupt
+    given: list[str | None] = []
+    monkeypatch.setattr(
+        "orchestrator.commands.fewshot.fewshot", lambda settings, *_, **__: given.append(settings.ray_address)
+    )
+    resume("latest", console()[0])
+    resume("latest", console()[0], settings.ray_address)
+    assert given == ["ray://head:10001", "ray://someone:password@head:10001"]
