@@ -2,9 +2,9 @@
 
     python -m tests.bench.load --processes 64 --steps 20
 
-Each of the processes records a configuration of its own, and each stores a prompt of the same task and fetches every
-prompt that it then sees; first in SQLite, then through an MLflow server. Every metric must be there once and every
-prompt whole. The exit code is 1 if anything is missing.
+Each of the processes records a configuration of its own; then each stores a prompt of the same task and fetches the
+newest that it sees. First in SQLite, then through an MLflow server. Every metric must be there once and every prompt
+whole. The exit code is 1 if anything is missing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from orchestrator.recorder import Recorder
@@ -55,7 +56,7 @@ def lost_metrics(uri: str, runs: dict[int, list[str]], steps: int) -> int:
 
 
 def store_and_fetch(uri: str, number: int, steps: int) -> list[str]:
-    """Store a prompt, then fetch all that are listed; returns their names."""
+    """Store a prompt, then fetch the newest three; returns its name and all that are listed."""
     store = PromptStore(uri)
     run_id = store.client.create_run(store.ensure_experiment("load")).info.run_id
     stored = store.put(make_artifact(number, dev_score=number / 1000), run_id=run_id)
@@ -75,15 +76,15 @@ def lost_prompts(uri: str, found: dict[int, list[str]]) -> int:
     return lost + (store.resolve("mnli").dev_score != max(number / 1000 for number in found))
 
 
-def work(do: Callable[[str, int, int], list[str]], uri: str, number: int, steps: int, there: Connection) -> None:
+def work(do: Callable[[str, int, int], list[str]], uri: str, number: int, steps: int, results: Any) -> None:
     """In a process of its own; tells what came of it."""
     import torch
 
     torch.set_num_threads(1)
     try:
-        there.send((number, do(uri, number, steps)))
+        results.put((number, do(uri, number, steps)))
     except Exception as error:
-        there.send((number, f"{type(error).__name__}: {error}"))
+        results.put((number, f"{type(error).__name__}: {error}"))
 
 
 def at_once(do: Callable[[str, int, int], list[str]], uri: str, processes: int, steps: int) -> dict[int, list[str]]:
@@ -92,17 +93,21 @@ def at_once(do: Callable[[str, int, int], list[str]], uri: str, processes: int, 
     Raises:
         RuntimeError: If one of them failed or did not end in time.
     """
-    here, there = PROCESSES.Pipe()
-    all_ = [PROCESSES.Process(target=work, args=(do, uri, n, steps, there)) for n in range(processes)]
+    queue = PROCESSES.Queue()
+    workers = [PROCESSES.Process(target=work, args=(do, uri, n, steps, queue)) for n in range(processes)]
     deadline = time.monotonic() + SECONDS
+    results: dict[int, Any] = {}
     try:
-        for process in all_:
-            process.start()
-        results: dict[int, Any] = dict(here.recv() for _ in all_ if here.poll(max(0.0, deadline - time.monotonic())))
+        for worker in workers:
+            worker.start()
+        with suppress(Empty):
+            while len(results) < processes:
+                number, result = queue.get(timeout=max(0.0, deadline - time.monotonic()))
+                results[number] = result
     finally:
-        for process in all_:
-            process.join(10)
-            process.kill()
+        for worker in workers:
+            worker.join(10)
+            worker.kill()
     if failed := {number: result for number, result in results.items() if isinstance(result, str)}:
         raise RuntimeError(f"{len(failed)} of {processes} failed, such as {failed.popitem()}")
     if len(results) < processes:
