@@ -73,6 +73,7 @@ def resume(folder: Path, arguments: list[str], experiment: str) -> str:
 def place(top: Path, name: str) -> Path:
     """A working directory with an empty store."""
     folder = top / name
+    shutil.rmtree(folder, ignore_errors=True)  # of a part that was cut off
     folder.mkdir()
     shutil.copyfile(top / "mlflow.db", folder / "mlflow.db")
     return folder
