@@ -49,6 +49,9 @@ class Planner(Protocol):
     def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
         """The state of configurations under way, for when this process dies too."""
 
+    def on_warning(self, text: str) -> None:
+        """Something to look into, that stopped nothing."""
+
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         """So many optimiser steps were done since the last call (fewer than none when a pack starts again), and so many
         need not be done any more.
@@ -115,6 +118,8 @@ class _Dispatcher:
         return plan
 
     def on_result(self, trial: str, result: dict[str, Any]) -> None:
+        for text in result["warnings"]:
+            self.planner.on_warning(text)
         if crash := result.get("crash"):
             self.crashes[trial] = crash
             return
@@ -150,7 +155,7 @@ class _Dispatcher:
             self.planner.on_failure(plan, crash)
             self.planner.on_progress(0, skipped=plan.steps)
             return
-        log.warning("a pack of %d configurations crashed and runs again: %s", len(plan.configs), crash.reason)
+        self.planner.on_warning(f"a pack of {len(plan.configs)} configurations crashed and runs again: {crash.reason}")
         if died and all(self.failures[config] == 1 for config in plan.configs):
             self.waiting.append(plan)
         else:

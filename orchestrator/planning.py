@@ -118,6 +118,10 @@ class RecordedPlanner(ABC):
         """Keep it."""
         self.checkpoints.save(configs, data)
 
+    def on_warning(self, text: str) -> None:
+        """Say what a worker warned of."""
+        log.warning(text)
+
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         """Move the bar."""
         self.live.advance(steps, skipped)

@@ -114,6 +114,10 @@ class FarPlanner:
         """Hand on."""
         self._tell("on_checkpoint", configs, data)
 
+    def on_warning(self, text: str) -> None:
+        """Hand on."""
+        self._tell("on_warning", text)
+
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         """Hand on."""
         self._tell("on_progress", steps, skipped)

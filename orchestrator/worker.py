@@ -6,6 +6,7 @@ the trial's results.
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import ray
 from ray import tune
+
+from orchestrator.logs import PACKAGES
 
 if TYPE_CHECKING:
     from pipelines.backbone import Backbone
@@ -115,6 +118,25 @@ class Crash:
     traceback: str
 
 
+class Warnings(logging.Handler):
+    """Keeps what our packages warn of in this process, so that it travels with a result to whoever waits for one."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._texts: list[str] = []
+        for name in PACKAGES:
+            logging.getLogger(name).addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning."""
+        self._texts.append(record.getMessage())
+
+    def take(self) -> list[str]:
+        """The warnings since the last time."""
+        texts, self._texts = self._texts, []
+        return texts
+
+
 class BackboneRunner:
     """Starts packs of one command; loads the backbone when the first pack of a process asks for it.
 
@@ -164,6 +186,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
         """Take the first pack."""
         self._start_pack = start_pack
         self._checkpoint_every = checkpoint_every
+        self._warnings = Warnings()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -187,8 +210,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
                 self._checkpointed = time.monotonic()
         except Exception as error:
             self._running = None  # lets go of its memory
-            return {"crash": Crash(_line(error), traceback.format_exc()), "done": True}
-        return result
+            result = {"crash": Crash(_line(error), traceback.format_exc()), "done": True}
+        return result | {"warnings": self._warnings.take()}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints travel in results, as workers share no disk with anyone."""

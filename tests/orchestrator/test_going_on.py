@@ -1,4 +1,4 @@
-"""A real pack whose worker is killed with -9 goes on from its last checkpoint, to the same numbers."""
+"""Real packs that are killed with -9, or for which there is no memory, go on to the same numbers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from orchestrator.packs import run_packs
 from orchestrator.worker import BackboneRunner, PackPlan
 from pipelines.backbone import load_backbone
 from pipelines.checkpoint import PackState
+from pipelines.memory import FEWEST_TOKENS
 from pipelines.run import Job, PackRun, Report
 from pipelines.spec import SlotSpec
 from tests.orchestrator.test_packs import Log
@@ -135,3 +136,39 @@ def test_a_worker_killed_twice_repeats_at_most_a_step_each_time(job: Job, worker
     taken = (tmp_path / "steps").read_text().splitlines()
     assert len(taken) <= 13 + 2  # the start's evaluation and 12 steps, and at most one again for each death
     assert len(log.checkpoints) >= 11
+
+
+class Crowded(BackboneRunner):
+    """Has memory for the passes of one slot alone, however few rows they have."""
+
+    def __call__(self, specs: Sequence[SlotSpec], keep: bool) -> Any:
+        run = super().__call__(specs, keep)
+        assert isinstance(run, PackRun)
+        if len(specs) > 1:
+            run.pack.family = NoRoom()  # type: ignore[assignment]
+        return run
+
+
+class NoRoom:
+    """Every pass is too large."""
+
+    def scores(self, *_: Any) -> Any:
+        raise torch.OutOfMemoryError("no room for a row")
+
+
+def test_a_pack_without_room_for_a_row_is_split(job: Job, workers: Workers) -> None:
+    log = Keeping([[PackPlan(SPECS, keep=True)]])
+    run_packs(log, Crowded(job, threads=1), workers)
+    assert log.failed == {}
+    # other passes than in one pack, so the same but for rounding
+    for key, found in undisturbed(job).items():
+        mine, alone = log.last[key].final, found.final
+        assert mine
+        assert alone
+        for name, tensor in alone.tensors.items():
+            torch.testing.assert_close(mine.tensors[name], tensor, rtol=1e-3, atol=1e-4)
+    halved, split = log.warnings[:-1], log.warnings[-1]
+    assert halved[0] == "out of memory: going on with 512 tokens in a pass"
+    assert halved[-1] == f"out of memory: going on with {FEWEST_TOKENS} tokens in a pass"
+    assert "a pack of 2 configurations crashed and runs again" in split
+    assert "out of memory with 2 slots and one row in a pass (no room for a row)" in split

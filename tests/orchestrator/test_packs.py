@@ -74,6 +74,7 @@ class Log:
     finished: list[int] = field(default_factory=list)
     failed: dict[int, Crash] = field(default_factory=dict)
     placed: list[list[int]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     steps: int = 0
     seen_when_asked: list[int] = field(default_factory=list)
 
@@ -90,6 +91,9 @@ class Log:
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         (config,) = plan.configs
         self.failed[config] = crash
+
+    def on_warning(self, text: str) -> None:
+        self.warnings.append(text)
 
     def on_progress(self, steps: int, skipped: int = 0) -> None:
         self.steps += steps + skipped
