@@ -128,10 +128,10 @@ def fewshot(
     scoring: Annotated[Literal["auto", "likelihood", "generation"], SCORING] = "auto",
     backbone: Annotated[str, BACKBONE] = "minilm",
     steps: Annotated[int, typer.Option(help="Optimiser steps of a configuration.")] = 40,
-    eval_every: Annotated[int, EVAL_EVERY] = 10,
+    eval_every: Annotated[int, EVAL_EVERY] = 8,
     batch: Annotated[int, BATCH] = 32,
     patience: Annotated[int, PATIENCE] = 0,
-    halving: Annotated[bool, typer.Option(help="Drop the weaker half at a quarter and a half of the steps.")] = True,
+    halving: Annotated[bool, typer.Option(help="Drop the weaker half at a fifth and two fifths of the steps.")] = True,
     pack: Annotated[
         int | None,
         typer.Option(help="Configurations that train together. Default: as many as fill a pass, at least 4."),

@@ -1,6 +1,6 @@
 """Writes to MLflow in the background, in order, so that a slow store or one that is away does not hold training up.
 
-What waits for the same run goes out together. What waits is on disk as well (`orchestrator.spool`), and
+What is written to the same run within a second goes out together. What waits is on disk as well (`orchestrator.spool`), and
 `letters.deliver` sends what a dead command left there.
 """
 
@@ -15,6 +15,9 @@ from orchestrator.patience import PATIENCE_SECONDS
 from orchestrator.spool import Spool
 from prompts_store import StoreError
 
+LINGER_SECONDS = 1.0
+"""How long what is written to a run waits for more: MLflow takes about as long for much as for little."""
+
 
 class Outbox:
     """Sends letters from a thread of its own.
@@ -28,6 +31,7 @@ class Outbox:
         self.client = client
         self._spool = spool
         self._letters: dict[str, Letter] = {}
+        self._since: dict[str, float] = {}
         self._changed = threading.Condition()
         self._busy = self._closed = False
         self._error: Exception | None = None
@@ -45,6 +49,7 @@ class Outbox:
                 raise refused(self._error) from self._error
             self._spool.keep(letter.dump())
             add_to(self._letters, letter)
+            self._since.setdefault(letter.run_id, time.monotonic())
             self._changed.notify_all()
 
     def close(self, seconds: float = PATIENCE_SECONDS) -> None:
@@ -73,7 +78,10 @@ class Outbox:
                 self._changed.wait_for(lambda: self._letters or self._closed)
                 if not self._letters:
                     return
-                letter = self._letters.pop(next(iter(self._letters)))
+                oldest = next(iter(self._letters))
+                left = self._since.pop(oldest) + LINGER_SECONDS - time.monotonic()
+                self._changed.wait_for(lambda: self._closed, max(0.0, left))
+                letter = self._letters.pop(oldest)
                 self._busy = True
             error: Exception | None = None
             try:

@@ -145,7 +145,7 @@ class FewshotSettings(Settings):
         start: ``auto``, ``scratch``, or a stored source by task or reference.
         trials: Configurations to search over.
         seeds: Draws of k rows that each configuration is judged on.
-        halving: Drop the weaker half of a pack at a quarter and a half of the steps.
+        halving: Drop the weaker half of a pack at a fifth and two fifths of the steps.
         configs_per_pack: Configurations that train in one pack; None for as many as fill a pass, and at least 4.
     """
 
@@ -158,7 +158,7 @@ class FewshotSettings(Settings):
     trials: int = 12
     seeds: int = 3
     steps: int = 40
-    eval_every: int = 10
+    eval_every: int = 8
     halving: bool = True
     configs_per_pack: int | None = None
 

@@ -25,8 +25,11 @@ class Halving:
 
     @classmethod
     def over(cls, steps: int, eval_every: int) -> Halving:
-        """Rungs at a quarter and a half of the steps, moved to the evaluation that follows."""
-        marks = (-(-steps // (4 * eval_every)) * eval_every, -(-steps // (2 * eval_every)) * eval_every)
+        """Rungs at a fifth and two fifths of the steps, moved to the evaluation that follows.
+
+        Of four configurations one goes to the end: 45% of the steps that all would take, and 54% of the evaluations.
+        """
+        marks = (-(-steps * n // (5 * eval_every)) * eval_every for n in (1, 2))
         return cls(tuple(sorted({mark for mark in marks if 0 < mark < steps})))
 
     def drop(self, slots: Sequence[Slot], step: int) -> list[Slot]:

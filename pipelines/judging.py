@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -96,9 +97,10 @@ def read_number(text: str, value_range: tuple[float, float]) -> float | None:
 
 def _judge_classes(data: SlotData, gold: Gold, said: Said) -> Judgement:
     assert said.scores is not None
-    labels = torch.from_numpy(gold.labels)
-    likelihood = said.scores.double().log_softmax(-1)[torch.arange(len(labels)), labels].mean()
-    predicted, extra = said.scores.argmax(-1).tolist(), {}
+    labels, scores = gold.labels, said.scores.double().numpy()
+    with np.errstate(invalid="ignore"):  # of a slot that diverged
+        likelihood = (scores[np.arange(len(labels)), labels] - np.logaddexp.reduce(scores, axis=1)).mean()
+    predicted, extra = scores.argmax(-1).tolist(), {}
     if said.generated is not None:
         answered = [read_class(ids, data.words) for ids in said.generated]
         extra[AGREEMENT] = sum(a == b for a, b in zip(predicted, answered, strict=True)) / len(answered)

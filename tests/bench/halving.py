@@ -149,7 +149,7 @@ def main() -> None:
             for number in range(options.searches):
                 settings = FewshotSettings(
                     target=target, k=16, data=options.data, start=SCRATCH, trials=options.trials, seeds=options.seeds,
-                    steps=options.steps, eval_every=max(1, options.steps // 4), seed=100 * number,
+                    steps=options.steps, eval_every=max(1, options.steps // 5), seed=100 * number,
                 )  # fmt: skip
                 found.append(compare(backbone, settings))
                 print(json.dumps(found[-1]), flush=True)

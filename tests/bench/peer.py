@@ -88,7 +88,7 @@ class Bench:
         peft_config = PromptTuningConfig(task_type=TaskType.SEQ_CLS, num_virtual_tokens=config["m"])
         model = get_peft_model(self.base, peft_config)
         train, dev = self.draws[draw]
-        every = max(1, options["steps"] // 4)
+        every = max(1, options["steps"] // 5)
         with tempfile.TemporaryDirectory() as scratch:
             arguments = t.TrainingArguments(
                 output_dir=folder or scratch, max_steps=options["steps"], per_device_train_batch_size=BATCH,

@@ -2,7 +2,7 @@
 
     python -m tests.bench.peer_search [--target cb] [--data sample] [--trials 12] [--rounds 2] [--json FILE]
 
-Both search on the same draws of 16 rows, choose on the same 16 dev rows of each, evaluate at every quarter of the same
+Both search on the same draws of 16 rows, choose on the same 16 dev rows of each, evaluate at every fifth of the same
 number of steps, then train the best configuration again and test it; each is a process of its own, taken in turn, timed
 from its start to its end. Ours: `orchestrator fewshot --from scratch`, DePT m=20 r=16 in the middle of its range, with
 MLflow. The peer's: `tests.bench.peer`, prompt tuning with 47 rows in the middle of its range: as many parameters.
@@ -42,7 +42,7 @@ def process(arguments: list[str], folder: str) -> tuple[str, float, float]:
 
 def ours(options: argparse.Namespace, common: list[str]) -> dict[str, Any]:
     """`orchestrator fewshot`, in a store of its own."""
-    every = str(max(1, options.steps // 4))
+    every = str(max(1, options.steps // 5))
     arguments = ["-m", "orchestrator", "fewshot", *common, "--k", "16", "--from", "scratch", "--eval-every", every]
     with tempfile.TemporaryDirectory() as folder:
         _, started, seconds = process(arguments, folder)

@@ -12,13 +12,15 @@ from tests.pipelines.tiny import Tiny, toy_data, toy_slot, toy_spec
 @pytest.mark.parametrize(
     ("steps", "eval_every", "rungs"),
     [
+        (40, 8, (8, 16)),
         (40, 10, (10, 20)),
         (40, 5, (10, 20)),
-        (50, 10, (20, 30)),
+        (50, 10, (10, 20)),
+        (60, 10, (20, 30)),
         (10, 10, ()),
         (15, 10, (10,)),
         (0, 10, ()),
-        (100, 1, (25, 50)),
+        (100, 1, (20, 40)),
     ],
 )
 def test_rungs(steps: int, eval_every: int, rungs: tuple[int, ...]) -> None:
