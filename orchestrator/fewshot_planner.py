@@ -67,6 +67,7 @@ class FewshotPlanner(RecordedPlanner):
         self._search = Search(self._space, settings.seed)
         self._choices: dict[int, Choice] = {}
         self._generation: list[int] = []
+        self._best: int | None = None
         self._finalists: dict[int, Finalist] = {}
 
     def generation(self) -> Sequence[PackPlan]:
@@ -94,7 +95,7 @@ class FewshotPlanner(RecordedPlanner):
         if finalist := self._finalists.get(config):
             self._test(outcome, finalist)
         else:
-            leader = self._leader(self._choices)
+            self._best = leader = self._leader([config] if self._best is None else [self._best, config])
             self.live.tell(
                 f"best so far {self._name(self._choices[leader])}, dev {self.outcomes[leader].dev_score:.1%}"
             )

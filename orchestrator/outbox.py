@@ -1,7 +1,7 @@
 """Writes to MLflow in the background, in order, so that a slow store or one that is away does not hold training up.
 
-What is written to the same run within a second goes out together. What waits is on disk as well (`orchestrator.spool`), and
-`letters.deliver` sends what a dead command left there.
+What is written to the same run within a second goes out together. What waits is on disk as well
+(`orchestrator.spool`), and `letters.deliver` sends what a dead command left there.
 """
 
 from __future__ import annotations
@@ -79,9 +79,10 @@ class Outbox:
                 if not self._letters:
                     return
                 oldest = next(iter(self._letters))
-                left = self._since.pop(oldest) + LINGER_SECONDS - time.monotonic()
+                left = self._since[oldest] + LINGER_SECONDS - time.monotonic()
                 self._changed.wait_for(lambda: self._closed, max(0.0, left))
                 letter = self._letters.pop(oldest)
+                del self._since[oldest]
                 self._busy = True
             error: Exception | None = None
             try:

@@ -127,8 +127,9 @@ class _Dispatcher:
             self.placed.add(trial)
             self.planner.on_placed(self.running[trial], result["node_ip"])
         self._moved(trial, result["steps"])
-        if reports := result["reports"].take():
-            self.planner.on_reports(reports)
+        for reports in result["evaluations"].take() or ():
+            if reports:
+                self.planner.on_reports(reports)
         if data := result["checkpoint"].take() if "checkpoint" in result else None:
             # after the reports: what a checkpoint says was told, was told
             self.saved[trial] = data

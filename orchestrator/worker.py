@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.spec import SlotSpec
 
 REPORT_SECONDS = 2.0
+"""Evaluations within this time are reported together."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Running(Protocol):
 StartPack = Callable[[Sequence["SlotSpec"], bool], Running]
 
 
-Content = TypeVar("Content", "list[Report]", bytes)
+Content = TypeVar("Content", "list[list[Report]]", bytes)
 
 
 class Parcel(Generic[Content]):
@@ -203,15 +204,21 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
                 self._running = self._start_pack(self._plan.specs, self._plan.keep)
                 restore(self._running, ray.get(self._saved))
                 self._checkpointed = time.monotonic()
-            reports = self._running.advance(REPORT_SECONDS)
-            result = {"reports": Parcel(reports), "steps": self._running.steps, "done": self._running.done}
-            if not self._running.done and time.monotonic() - self._checkpointed >= self._checkpoint_every:
+            evaluations, end = [], time.monotonic() + REPORT_SECONDS
+            while not evaluations or not (self._running.done or self._checkpoint_due or time.monotonic() > end):
+                evaluations.append(self._running.advance(max(0.0, end - time.monotonic())))
+            result = {"evaluations": Parcel(evaluations), "steps": self._running.steps, "done": self._running.done}
+            if self._checkpoint_due and not self._running.done:
                 result["checkpoint"] = Parcel(self._running.state().dump())
                 self._checkpointed = time.monotonic()
         except Exception as error:
             self._running = None  # lets go of its memory
             result = {"crash": Crash(_line(error), traceback.format_exc()), "done": True}
         return result | {"warnings": self._warnings.take()}
+
+    @property
+    def _checkpoint_due(self) -> bool:
+        return time.monotonic() - self._checkpointed >= self._checkpoint_every
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints travel in results, as workers share no disk with anyone."""

@@ -19,6 +19,7 @@ from pipelines.parallel import ALONE, Share
 from pipelines.slot import Quality, Slot, Status
 from pipelines.spec import SlotData, SlotSpec
 from pipelines.start import SCRATCH, start_tensors
+from pipelines.threads import one_thread
 from prompts_store import Artifact
 
 
@@ -110,11 +111,12 @@ class PackRun:
         self.job = job
         self.keep = keep
         slots = []
-        for spec in specs:
-            data = job.data[spec.data]
-            artifact = None if spec.start == SCRATCH else job.starts[spec.start]
-            tensors = start_tensors(spec, data, backbone, artifact, job.labels.get(spec.start))
-            slots.append(Slot(spec, data, tensors, backbone.device))
+        with one_thread():
+            for spec in specs:
+                data = job.data[spec.data]
+                artifact = None if spec.start == SCRATCH else job.starts[spec.start]
+                tensors = start_tensors(spec, data, backbone, artifact, job.labels.get(spec.start))
+                slots.append(Slot(spec, data, tensors, backbone.device))
         self.pack = Pack(backbone, slots, job.chunk_tokens, share)
         if job.token_bytes:
             self.pack.chunk_tokens = fitting_tokens(

@@ -15,6 +15,7 @@ from pipelines.checkpoint import SlotState
 from pipelines.errors import PipelineError
 from pipelines.methods.dept import Factors
 from pipelines.spec import SlotData, SlotSpec
+from pipelines.threads import one_thread
 
 Status = Literal["training", "finished", "dropped", "diverged"]
 FACTOR_NAMES = ("prompt", "A", "B")
@@ -111,6 +112,7 @@ class Slot:
         """The training rows of the next step."""
         return next(self._batches)
 
+    @one_thread()
     def update(self, loss: float) -> None:
         """One optimiser step on the gradients at hand.
 
@@ -134,7 +136,8 @@ class Slot:
 
     def discard_gradients(self) -> None:
         """Begin the next step, or this one again, with none."""
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.params.values():
+            parameter.grad = None
 
     @property
     def due(self) -> bool:
@@ -165,6 +168,7 @@ class Slot:
         if self.step >= self.spec.steps:
             self.status = "finished"
 
+    @one_thread()
     def _keep(self, quality: Quality | None) -> None:
         self.best = Best(self.step, quality, {n: p.detach().clone() for n, p in self.params.items()})
 
