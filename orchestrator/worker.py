@@ -204,7 +204,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
                 self._running = self._start_pack(self._plan.specs, self._plan.keep)
                 restore(self._running, ray.get(self._saved))
                 self._checkpointed = time.monotonic()
-            evaluations, end = [], time.monotonic() + REPORT_SECONDS
+            evaluations: list[list[Report]] = []
+            end = time.monotonic() + REPORT_SECONDS
             while not evaluations or not (self._running.done or self._checkpoint_due or time.monotonic() > end):
                 evaluations.append(self._running.advance(max(0.0, end - time.monotonic())))
             result = {"evaluations": Parcel(evaluations), "steps": self._running.steps, "done": self._running.done}
