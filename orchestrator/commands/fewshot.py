@@ -67,7 +67,9 @@ def fewshot(
     for note in dict.fromkeys(note for draw in draws for note in draw.notes):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if settings.start != SCRATCH and not sources:
-        console.print("note: no stored source fits this target and backbone; starting from scratch alone", soft_wrap=True)
+        console.print(
+            "note: no stored source fits this target and backbone; starting from scratch alone", soft_wrap=True
+        )
     if settings.dev == "none":
         console.print(
             "note: without dev rows nothing is chosen: no search, the published settings once from every start, and "
