@@ -147,10 +147,10 @@ def test_a_target_whose_texts_leave_a_source_no_room(folder: Path, pretrained: s
 
 
 @pytest.mark.parametrize("command", ["pretrain-source --tasks quiz.yaml", "fewshot --target quiz.yaml --k 4"])
-def test_answers_that_do_not_fit_are_refused_before_anything_is_written(
-    folder: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_answers_that_do_not_fit_are_refused_before_anything_is_recorded(
+    folder: Path, command: str, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     # the first answer is learned: a space, "green" and its end are 7 tokens; and a margin of 8
     said = invoke(*command.split(), "--data", "rows", *SMALL, "--max-length", "120", fails=True)
     said = " ".join(said.split())
@@ -158,4 +158,4 @@ def test_answers_that_do_not_fit_are_refused_before_anything_is_written(
         "m = 4 prompt rows, texts of s = 120 tokens and answers of up to 15 of quiz are over the 128 positions" in said
     )
     assert "use --max-length 109 or less" in said
-    assert not list(tmp_path.iterdir())
+    assert [experiment.name for experiment in MlflowClient(tracking_uri).search_experiments()] == ["Default"]
