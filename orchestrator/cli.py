@@ -55,6 +55,7 @@ ATTENTION = typer.Option(help="Implementation of attention. Default: measured on
 CHUNK_TOKENS = typer.Option(help="Tokens in a forward pass at most. Default: measured once; see doctor.")
 DROPOUT = typer.Option(help="Share of the input embeddings' numbers that is zero in training.")
 WORKERS = typer.Option(help="Packs to train at once. Default: one a GPU, or one for every four CPUs.")
+PARALLEL = typer.Option(help="Workers that train one pack together, each on its share of a step's rows.")
 CHECKPOINT_EVERY = typer.Option(help="Seconds between checkpoints of what trains; it goes on from there after a crash.")
 RAY_ADDRESS = typer.Option(help="A Ray cluster: 'auto', host:port or ray://host:port. Default: a local Ray.")
 
@@ -83,6 +84,7 @@ def pretrain_source(
     attention: Annotated[Literal["eager", "sdpa"] | None, ATTENTION] = None,
     chunk_tokens: Annotated[int | None, CHUNK_TOKENS] = None,
     workers: Annotated[int | None, WORKERS] = None,
+    parallel: Annotated[int, PARALLEL] = 1,
     ray_address: Annotated[str | None, RAY_ADDRESS] = None,
     checkpoint_every: Annotated[float, CHECKPOINT_EVERY] = 60.0,
 ) -> None:
@@ -95,8 +97,7 @@ def pretrain_source(
         tasks=names, data=data, skip_bad_rows=skip_bad_rows, label_words=label_words, scoring=scoring,
         backbone=backbone, steps=steps, eval_every=eval_every, batch=batch, patience=patience, m=m, r=r, budget=budget,
         max_length=max_length, alpha1=alpha1, alpha2=alpha2, seed=seed, dropout=dropout, dtype=dtype,
-        attention=attention, chunk_tokens=chunk_tokens,
-        workers=workers, ray_address=ray_address,
+        attention=attention, chunk_tokens=chunk_tokens, workers=workers, parallel=parallel, ray_address=ray_address,
         checkpoint_every=checkpoint_every,
     )  # fmt: skip
     command(settings, make_console())

@@ -9,7 +9,8 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,15 @@ class Workers:
 
     Attributes:
         count: Packs that train at once.
-        threads: CPU threads of each.
+        threads: CPU threads of each of a pack's processes.
         gpus: GPUs of each.
+        parallel: Processes that train a pack together.
     """
 
     count: int
     threads: int
     gpus: float
+    parallel: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Room:
 
 
 @contextmanager
-def connect(address: str | None, workers: int | None) -> Iterator[Workers]:
+def connect(address: str | None, workers: int | None, parallel: int = 1) -> Iterator[Workers]:
     """Connect to Ray and disconnect at the end, whatever happens; a local Ray is stopped with all its processes.
 
     The nodes of a cluster need our libraries, but not our code, which travels with the job.
@@ -65,6 +68,7 @@ def connect(address: str | None, workers: int | None) -> Iterator[Workers]:
     Args:
         address: ``auto``, ``host:port`` or ``ray://host:port``; None starts a local Ray, whatever else runs here.
         workers: Packs to train at once; None for one a GPU, or one for every four CPUs of a node.
+        parallel: Processes that train a pack together.
 
     Raises:
         UsageError: If there is no cluster at the address, its nodes have other versions of the libraries than this
@@ -80,6 +84,7 @@ def connect(address: str | None, workers: int | None) -> Iterator[Workers]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is not None:
         check_reachable(address)
+        check_joinable(address)
     try:
         if address is None:
             ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
@@ -99,7 +104,7 @@ def connect(address: str | None, workers: int | None) -> Iterator[Workers]:
 
                 wait_for_nodes(address)
                 check_versions()
-            found = share(rooms(), workers)
+            found = share(rooms(), workers, parallel)
             log.debug("Ray has %s: %s", ray.cluster_resources(), found)
             yield found
     finally:
@@ -138,6 +143,22 @@ def check_reachable(address: str) -> None:
         ) from error
 
 
+def check_joinable(address: str) -> None:
+    """Raise where Ray would wait for a minute, or abort this process: with a head's own port away from its nodes.
+
+    Raises:
+        UsageError: If so.
+    """
+    from orchestrator.nodes import node_here
+
+    if not (address == "auto" or address.startswith("ray://") or node_here()):
+        host = address.rpartition(":")[0]
+        raise UsageError(
+            f"{address!r} is for a command on one of the cluster's nodes, and none runs here: give the head's "
+            f"client server, ray://{host}:10001, or make this machine a node with `ray start --address={address}`"
+        )
+
+
 def rooms() -> list[Room]:
     """What the living nodes of the cluster have."""
     import ray
@@ -170,8 +191,8 @@ def wait_for_nodes(address: str, seconds: float = NODES_SECONDS) -> None:
         time.sleep(1)
 
 
-def share(rooms: Sequence[Room], workers: int | None) -> Workers:
-    """Cut nodes into workers that are all alike, each of which fits on one node.
+def share(rooms: Sequence[Room], workers: int | None, parallel: int = 1) -> Workers:
+    """Cut nodes into workers that are all alike, each of which fits on one node, or into groups of such workers.
 
     With GPUs a worker has one, or a part of one where more workers are asked for than there are. Without, workers have
     about four CPUs: as many as leave at most a tenth of all CPUs idle, or else the fewest idle.
@@ -179,10 +200,26 @@ def share(rooms: Sequence[Room], workers: int | None) -> Workers:
     Args:
         rooms: The nodes.
         workers: How many are wanted; None for as many as fit.
+        parallel: Workers in a group.
 
     Raises:
-        UsageError: If no worker fits.
+        UsageError: If no worker fits, or no group.
     """
+    if parallel == 1:
+        return _share(rooms, workers)
+    found = _share(rooms, None if workers is None else workers * parallel)
+    if found.count < parallel:
+        found = _share(rooms, parallel)
+    fitting = sum(int(min(room.cpus // found.threads, room.gpus / found.gpus if found.gpus else inf)) for room in rooms)
+    if fitting < parallel:
+        raise UsageError(
+            f"no room for --parallel {parallel}: this cluster's {len(rooms)} nodes have room for {fitting} such "
+            "workers at once; lower it"
+        )
+    return replace(found, count=found.count // parallel, parallel=parallel)
+
+
+def _share(rooms: Sequence[Room], workers: int | None) -> Workers:
     with_gpus = [room for room in rooms if room.gpus]
     if with_gpus:
         count = workers or sum(room.gpus for room in with_gpus)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -87,6 +90,26 @@ def check_versions() -> None:
                     f"node {node.address} of the cluster has {name} {found or 'missing'}, this machine {here[name]}: "
                     "results would differ; install the same version on both (pip install -c constraints.txt)"
                 )
+
+
+def node_here() -> bool:
+    """Whether this machine is a node of a Ray cluster."""
+    found = False
+    for process in psutil.process_iter(["name"]):
+        with suppress(psutil.Error):  # it has ended since
+            found = found or is_raylet_here(process.info["name"], process.cmdline())
+    return found
+
+
+def is_raylet_here(name: str, command: Sequence[str]) -> bool:
+    """Whether a process is a raylet whose socket can be reached from this one.
+
+    Those of containers and namespaces may be seen as well.
+    """
+    option = "--raylet_socket_name="
+    return name == "raylet" and any(
+        part.startswith(option) and Path(part.removeprefix(option)).is_socket() for part in command
+    )
 
 
 def ask_for_a_node() -> None:

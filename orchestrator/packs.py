@@ -71,7 +71,9 @@ def tune_packs(planner: Planner, start_pack: StartPack, workers: Workers, checkp
     dispatcher = _Dispatcher(planner)
     trainable = tune.with_resources(
         tune.with_parameters(PackTrainable, start_pack=start_pack, checkpoint_every=checkpoint_every),
-        {"CPU": workers.threads, **({"GPU": workers.gpus} if workers.gpus else {})},
+        tune.PlacementGroupFactory(
+            [{"CPU": workers.threads, **({"GPU": workers.gpus} if workers.gpus else {})}] * workers.parallel
+        ),
     )
     with scratch_folder("orchestrator-packs-") as folder:
         tune.Tuner(

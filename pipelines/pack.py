@@ -240,6 +240,7 @@ class Pack:
     ) -> list[list[T]]:
         """Something for each row of each slot's set, in the rows' order; rows of several slots are read together."""
         rows = [(k, encoded, i) for k, encoded in enumerate(sets) for i in range(len(encoded))]
+        rows = [rows[i] for i in self.share.mine(self._lengths(slots, rows, generated=generated))]
         out: list[dict[int, T]] = [{} for _ in sets]
         for chosen in chunks(self._lengths(slots, rows, generated=generated), 2 * self.chunk_tokens):
             present, batch_rows = _renumber([rows[i] for i in chosen])
@@ -247,7 +248,10 @@ class Pack:
             batch = collate(batch_rows, self.backbone.device)
             values = say(here, batch, self._embed(here), self._views(here))
             for (k, _, i), value in zip((rows[j] for j in chosen), values, strict=True):
-                out[k][i] = value
+                out[k][i] = _alone(value)
+        for others in self.share.gather(out):
+            for found, other in zip(out, others, strict=True):
+                found |= other
         return [[found[i] for i in range(len(found))] for found in out]
 
     @staticmethod
@@ -292,6 +296,11 @@ class Pack:
             )
             for s in slots
         ]
+
+
+def _alone(value: T) -> T:
+    """A view of a tensor would travel to other processes as the whole tensor."""
+    return value.clone() if isinstance(value, Tensor) else value  # type: ignore[return-value]
 
 
 def _renumber(rows: Sequence[tuple[int, Encoded, int]]) -> tuple[list[int], list[tuple[int, Encoded, int]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -38,6 +38,8 @@ class Job:
         attention: Its implementation, ``eager`` or ``sdpa``; None to choose by the device.
         chunk_tokens: Tokens in a pass at most; None for what usually suits the device.
         token_bytes: What a token of a pass holds, as `pipelines.fitting` found it; None if that is not known.
+        files: Says in which folder the backbone's files are on the machine where it is called; None where the backbone
+            goes by its name.
     """
 
     backbone: str
@@ -50,6 +52,7 @@ class Job:
     attention: str | None = None
     chunk_tokens: int | None = None
     token_bytes: int | None = None
+    files: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from tests.servers import Server
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +32,26 @@ def tracking_uri(tmp_path: Path, empty_database: Path, monkeypatch: pytest.Monke
     folder.mkdir()
     shutil.copyfile(empty_database, folder / "mlflow.db")
     return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def starting_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server | None]:
+    """An MLflow server that is started before the first test, if any test wants it."""
+    if not any("shared_server" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield None
+        return
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.launch()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_server(starting_server: Server) -> Server:
+    """An MLflow server of the tests' own that answers; others have put things into its store."""
+    starting_server.wait()
+    return starting_server

@@ -26,11 +26,13 @@ class Server:
     """An `mlflow server` with its artifact proxy on one port, over a database and files in a folder.
 
     Args:
-        folder: Holds ``mlflow.db``, made when it is not there, ``files`` and ``server.log``.
+        folder: Holds ``files``, ``server.log``, and ``mlflow.db``, made when it is not there.
+        database: Another database's address.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str | None = None) -> None:
         self.folder = folder
+        self.database = database or f"sqlite:///{folder}/mlflow.db"
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,7 +41,7 @@ class Server:
         """Start it; `wait` for its first answer, which takes seconds."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        command += ["--workers", "1", "--backend-store-uri", self.database]
         command += ["--artifacts-destination", f"{self.folder}/files"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
         environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -74,9 +76,9 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
+def serving(folder: Path, database: str | None = None) -> Iterator[Server]:
     """A server that answers, and is killed at the end."""
-    server = Server(folder)
+    server = Server(folder, database)
     try:
         server.start()
         yield server

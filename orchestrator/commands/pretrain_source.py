@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from orchestrator.cards import store_slot
 from orchestrator.errors import RunFailedError
 from orchestrator.outcomes import Outcome, said_of_answers
+from orchestrator.parallel import GroupRunner
 from orchestrator.planning import RecordedPlanner
 from orchestrator.prepare import Prepared
 from orchestrator.recorder import KIND
@@ -17,7 +18,7 @@ from orchestrator.resumed import Resumed
 from orchestrator.session import Goal, Session, session
 from orchestrator.settings import PretrainSettings
 from orchestrator.setup import Setup, set_up
-from orchestrator.worker import PackPlan
+from orchestrator.worker import BackboneRunner, PackPlan
 from pipelines.methods.dept import parameter_count
 from pipelines.run import Job
 from pipelines.spec import SlotSpec
@@ -52,10 +53,11 @@ def pretrain_source(settings: PretrainSettings, console: Console, resumed: Resum
         name=",".join(prepared),
         title="pretraining",
         digests={name: p.digest for name, p in prepared.items()},
+        parallel=settings.parallel,
     )
     with session(goal, setup, settings, job, console, resumed) as running:
         planner = SourcePlanner(running, setup, prepared)
-        running.train(planner)
+        running.train(planner, GroupRunner if settings.parallel > 1 else BackboneRunner)
         _show(planner, prepared, console)
         if planner.failures:
             raise RunFailedError("; ".join(f"{name}: {reason}" for name, reason in planner.failures.items()))

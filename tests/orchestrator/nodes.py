@@ -1,7 +1,7 @@
-"""A real Ray cluster of two nodes that have this project's dependencies, but neither its code nor a disk in common.
+"""A real Ray cluster of two nodes that have this project's dependencies, but not its code.
 
-Where the machine allows, each node has a network namespace of its own with its own address, a /tmp of its own, and
-empty folders in place of our packages. Elsewhere both are processes on loopback.
+Both are processes on loopback, or, where the machine allows, in network namespaces of their own: each with its own
+address, a /tmp of its own, and empty folders in place of our packages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +22,26 @@ from pathlib import Path
 import psutil
 
 from orchestrator.cluster import our_code
+from tests.servers import free_port
 
+TOP = Path(__file__).parents[2]
 START_SECONDS = 90.0
 HEAD_PORT, CLIENT_PORT = 6379, 10001
 
 
 @dataclass
 class Node:
-    """A node: what `ray start --block` and its daemons are."""
+    """A node: what `ray start --block` and its daemons are.
+
+    Attributes:
+        address: Its IP address.
+        place: Its folder; with a namespace, its /tmp.
+        process: What started it.
+        log: What it wrote.
+    """
 
     address: str
+    place: Path
     process: subprocess.Popen[bytes]
     log: Path
 
@@ -41,6 +51,34 @@ class Node:
             return [top, *top.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+
+    def start(self, environment: Mapping[str, str], *arguments: str) -> subprocess.Popen[str]:
+        """Start a command in the node's namespaces, with our code in a folder of its own, and in /tmp/work."""
+        code, work = self.place / "code", self.place / "work"
+        if not code.exists():
+            for package in our_code():
+                shutil.copytree(package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
+        work.mkdir(exist_ok=True)
+        inside = [
+            "nsenter",
+            "--target",
+            str(self.inside.pid),
+            "--net",
+            "--mount",
+            "sh",
+            "-c",
+            'cd /tmp/work; exec "$@"',
+        ]
+        return subprocess.Popen(
+            [*inside, "command", "/tmp/venv/bin/python", "-m", "orchestrator", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/tmp", "PYTHONPATH": "/tmp/code", **environment},
+        )  # fmt: skip
+
+    @property
+    def inside(self) -> psutil.Process:
+        """A process in the node's namespaces."""
+        return next(process for process in self.processes() if process.name() == "raylet")
 
     def kill(self) -> None:
         """Kill -9: the raylet, its workers and all else."""
@@ -54,11 +92,49 @@ class Node:
 
 @dataclass
 class Cluster:
+    """Two nodes.
+
+    Attributes:
+        head: The one with the cluster's own processes.
+        other: The other.
+        address: For a driver on one of the nodes.
+        client_address: For a driver anywhere.
+        token: Without which Ray answers nobody.
+    """
+
     head: Node
     other: Node
+    address: str
     client_address: str
     token: str
-    separate: bool
+
+    def environment(self, tracking_uri: str, folder: Path) -> dict[str, str]:
+        """What a command in a folder needs, on this machine."""
+        return os.environ | {
+            "MLFLOW_TRACKING_URI": tracking_uri, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token,
+            "PYTHONPATH": str(TOP), "ORCHESTRATOR_CACHE": str(folder.parent / f"{folder.name}-cache"),
+        }  # fmt: skip
+
+    def start(self, tracking_uri: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command in a folder, on this machine."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *arguments], cwd=folder, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, env=self.environment(tracking_uri, folder),
+        )  # fmt: skip
+
+    def run(self, tracking_uri: str, folder: Path, *arguments: str) -> str:
+        """Run a command to its end, which must be a good one."""
+        return finish(self.start(tracking_uri, folder, *arguments))
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for the end of a command; returns what it wrote."""
+    try:
+        output, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == code, output
+    return output
 
 
 def namespaces_allowed() -> bool:
@@ -77,13 +153,17 @@ def namespaces_allowed() -> bool:
 
 
 @contextmanager
-def two_nodes() -> Iterator[Cluster]:
-    """Start both and wait until they know each other; kill them at the end."""
-    separate, token = namespaces_allowed(), secrets.token_hex(32)
+def two_nodes(*, separate: bool) -> Iterator[Cluster]:
+    """Start both and wait until they know each other; kill them at the end.
+
+    Args:
+        separate: In namespaces of their own, which must be allowed.
+    """
+    token = secrets.token_hex(32)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orc-")))  # short: Ray's sockets are in it
-        addresses = stack.enter_context(_network()) if separate else ["127.0.0.1", "127.0.0.2"]
-        ports = (HEAD_PORT, CLIENT_PORT) if separate else (_free_port(), _free_port())
+        addresses = stack.enter_context(_network()) if separate else ["127.0.0.2", "127.0.0.3"]
+        ports = (HEAD_PORT, CLIENT_PORT) if separate else (free_port(), free_port())
         common = ["--num-cpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats", "--block"]
         head_arguments = ["--head", "--port", str(ports[0]), "--ray-client-server-port", str(ports[1])]
         head_arguments += ["--include-dashboard", "false"]
@@ -96,7 +176,8 @@ def two_nodes() -> Iterator[Cluster]:
             nodes.append(node)
             stack.callback(node.kill)
             _wait_for(node, "runtime started")
-        yield Cluster(nodes[0], nodes[1], f"ray://{addresses[0]}:{ports[1]}", token, separate)
+        at = addresses[0]
+        yield Cluster(nodes[0], nodes[1], f"{at}:{ports[0]}", f"ray://{at}:{ports[1]}", token)
 
 
 def _bare_python(place: Path) -> Path:
@@ -133,7 +214,7 @@ def _start(
             [*command, "-m", "ray.scripts.scripts", "start", *arguments],
             cwd=place, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    return Node(address, process, log)
+    return Node(address, place, process, log)
 
 
 def _wait_for(node: Node, words: str) -> None:
@@ -142,12 +223,6 @@ def _wait_for(node: Node, words: str) -> None:
         assert node.process.poll() is None, text
         assert time.monotonic() < deadline, text
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    from tests.prompts_store.conftest import free_port
-
-    return free_port()
 
 
 def _name(number: int) -> str:

@@ -1,14 +1,16 @@
 """How a cluster is cut into workers, and what is said where there is none."""
 
 import socket
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import nodes
-from orchestrator.cluster import IDLE_SHARE, PACKAGES, Room, Workers, check_reachable, our_code, share
+from orchestrator.cluster import IDLE_SHARE, PACKAGES, Room, Workers, check_joinable, check_reachable, our_code, share
 from orchestrator.errors import UsageError
 
 ROOMS = st.lists(st.builds(Room, cpus=st.integers(0, 128), gpus=st.just(0)), min_size=1, max_size=6)
@@ -60,6 +62,44 @@ def test_as_many_workers_as_asked_for_run_at_once_where_they_fit(rooms: list[Roo
 )
 def test_a_worker_has_one_gpu_at_most(rooms: list[Room], workers: int | None, expected: Workers) -> None:
     assert share(rooms, workers) == expected
+
+
+@pytest.mark.parametrize(
+    ("rooms", "workers", "expected"),
+    [
+        ([Room(2, 0)], None, Workers(1, 1, 0, parallel=2)),
+        ([Room(1, 0), Room(1, 0)], None, Workers(1, 1, 0, parallel=2)),
+        ([Room(16, 0)], None, Workers(2, 4, 0, parallel=2)),
+        ([Room(16, 0)], 1, Workers(1, 8, 0, parallel=2)),
+        ([Room(8, 2), Room(4, 1)], None, Workers(1, 4, 1, parallel=2)),
+        ([Room(8, 1)], None, Workers(1, 4, 0.5, parallel=2)),
+    ],
+)
+def test_groups_of_workers(rooms: list[Room], workers: int | None, expected: Workers) -> None:
+    assert share(rooms, workers, parallel=2) == expected
+
+
+def test_no_room_for_a_group_is_said() -> None:
+    with pytest.raises(UsageError, match=r"no room for --parallel 4: .* 2 nodes have room for 3 such workers"):
+        share([Room(2, 0), Room(1, 0)], None, parallel=4)
+
+
+def test_an_address_for_nodes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "node_here", lambda: False)
+    with pytest.raises(UsageError, match=r"no.* runs here: give the head's client server, ray://head:10001"):
+        check_joinable("head:6379")
+    check_joinable("ray://head:10001")
+    monkeypatch.setattr(nodes, "node_here", lambda: True)
+    check_joinable("head:6379")
+
+
+def test_a_node_is_one_whose_socket_is_here(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, tempfile.TemporaryDirectory() as short:
+        place = Path(short, "raylet")
+        listener.bind(str(place))
+        assert nodes.is_raylet_here("raylet", ["raylet", f"--raylet_socket_name={place}"])
+        assert not nodes.is_raylet_here("gcs_server", ["gcs_server", f"--raylet_socket_name={place}"])
+        assert not nodes.is_raylet_here("raylet", ["raylet", f"--raylet_socket_name={tmp_path}/elsewhere"])
 
 
 def test_no_room_is_said() -> None:

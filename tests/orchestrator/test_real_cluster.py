@@ -1,108 +1,68 @@
-"""The main job across two real Ray nodes and an MLflow server, from a machine that is no node of the cluster."""
+"""Commands across two real Ray nodes in network namespaces, and an MLflow server, from a machine that is no node.
+
+The nodes have neither our code nor a disk in common with anyone, and no way to the MLflow server. It has PostgreSQL
+where that is installed (and psycopg2).
+"""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import shutil
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.orchestrator.nodes import Cluster, two_nodes
-from tests.prompts_store.conftest import free_port
+from tests.orchestrator.cluster_work import children, numbers, write_rows
+from tests.orchestrator.nodes import Cluster, Node, finish, namespaces_allowed, two_nodes
+from tests.orchestrator.postgres import postgres, postgres_programs
+from tests.pipelines.tiny import TinyFolder
+from tests.servers import serving
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
-TOP = Path(__file__).parents[2]
 PRETRAIN = ["pretrain-source", "--tasks", "mnli,sst2", "--data", "sample", "--batch", "8", "--steps", "16"]
 PRETRAIN += ["--eval-every", "8", "--dtype", "float32", "--max-length", "48"]
 FEWSHOT = ["fewshot", "--target", "cb", "--k", "8", "--data", "sample", "--trials", "2", "--pack", "1"]
 FEWSHOT += ["--seeds", "1", "--steps", "2", "--eval-every", "1"]
+SEARCH = ["fewshot", "--target", "cb", "--k", "8", "--from", "scratch", "--trials", "4", "--pack", "1", "--seeds", "1"]
+SEARCH += ["--steps", "1500", "--eval-every", "100", "--checkpoint-every", "0"]
+SEARCH += ["--dtype", "float32", "--attention", "eager", "--chunk-tokens", "1024"]
+SOURCES = ["pretrain-source", "--tasks", "mnli,sst2", "--steps", "6", "--eval-every", "3", "--batch", "8"]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server on 127.0.0.1, which the nodes do not reach: only the driver writes."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--artifacts-destination", f"{folder}/files", "--backend-store-uri"]
-    environment = {n: v for n, v in os.environ.items() if not n.startswith("MLFLOW")}
-    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, f"sqlite:///{folder}/mlflow.db"],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
+    programs = postgres_programs()
+    with (
+        postgres(programs) if programs else nullcontext() as database,
+        serving(tmp_path_factory.mktemp("server"), database) as started,
+    ):
+        yield started.uri
 
 
-@pytest.fixture(scope="module")
-def cluster(server: str) -> Iterator[Cluster]:
+def nodes() -> Iterator[Cluster]:
+    if not namespaces_allowed():
+        pytest.skip("network namespaces need Linux, root, iproute2 and util-linux; test_two_nodes.py runs without")
     if Path(sys.prefix).is_relative_to("/tmp"):
         pytest.skip("nodes have a /tmp of their own, and this environment lies in it")
-    with two_nodes() as cluster:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                urllib.request.urlopen(f"{server}/health", timeout=2).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "the MLflow server did not start within 90 s"
-                time.sleep(0.2)
+    with two_nodes(separate=True) as cluster:
         yield cluster
 
 
-def start(cluster: Cluster, server: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": server, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": cluster.token,
-        "PYTHONPATH": str(TOP), "ORCHESTRATOR_CACHE": str(folder.parent / f"{folder.name}-cache"),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "orchestrator", *arguments, "--ray-address", cluster.client_address]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    try:
-        output, _ = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    assert process.returncode == 0, output
-    return output
-
-
-def children(server: str, experiment: str) -> list[Run]:
-    """The configurations of the newest command."""
-    client = MlflowClient(server)
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    runs = client.search_runs([found.experiment_id], order_by=["attributes.start_time DESC"])
-    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-    assert parent.info.status == "FINISHED"
-    return [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+cluster = pytest.fixture(scope="module")(nodes)
+doomed = pytest.fixture(nodes)
 
 
 @pytest.fixture(scope="module")
 def pretrained(cluster: Cluster, server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """The sources by task, learned in an empty folder."""
     folder = tmp_path_factory.mktemp("empty")
-    finish(start(cluster, server, folder, *PRETRAIN))
+    cluster.run(server, folder, *PRETRAIN, "--ray-address", cluster.client_address)
     assert not list(folder.iterdir())
     return {run.data.tags["task"]: run for run in children(server, "pretrain-source")}
 
@@ -117,8 +77,76 @@ def test_sources_are_learned_on_both_nodes(cluster: Cluster, pretrained: dict[st
 def test_a_target_is_learned_from_them(cluster: Cluster, server: str, tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
-    assert "stored dept-minilm-sample.cb/1" in finish(start(cluster, server, folder, *FEWSHOT))
+    output = cluster.run(server, folder, *FEWSHOT, "--ray-address", cluster.client_address)
+    assert "stored dept-minilm-sample.cb/1" in output
     assert not list(folder.iterdir())
     found = children(server, "fewshot.sample.cb")
     assert {run.info.status for run in found} == {"FINISHED"}
     assert {"scratch", "sample.mnli"} <= {run.data.params["start_task"] for run in found}
+
+
+@pytest.mark.parametrize("given", ["auto", "host:port"])
+def test_a_backbone_travels_from_a_command_on_a_node(
+    cluster: Cluster, tiny_folder: TinyFolder, empty_database: Path, given: str
+) -> None:
+    node = cluster.head
+    work = node.place / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    write_rows(work / "rows")
+    shutil.copytree(tiny_folder("bert"), work / "bert")
+    shutil.copyfile(empty_database, work / "mlflow.db")
+    address = given if given == "auto" else cluster.address
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": cluster.token}
+    arguments = [*SOURCES, "--backbone", "bert", "--data", "rows", "--ray-address", address]
+    finish(node.start(environment, *arguments))
+    learned = children(f"sqlite:///{work}/mlflow.db", "pretrain-source")
+    assert {run.data.tags["prompt"] for run in learned} == {"dept-bert-mnli/1", "dept-bert-sst2/1"}
+    assert {run.data.tags["node"] for run in learned} == {cluster.head.address, cluster.other.address}
+    assert (len(copies(cluster.head)), len(copies(cluster.other))) == (0, 1)
+
+
+def copies(node: Node) -> list[Path]:
+    """Backbones that travelled to a node."""
+    return list((node.place / ".cache/orchestrator/backbones").glob("*/model.safetensors"))
+
+
+def test_an_address_for_nodes_is_refused_elsewhere(cluster: Cluster, server: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    output = finish(cluster.start(server, tmp_path, *PRETRAIN, "--ray-address", cluster.address), code=2)
+    assert f"ray://{cluster.head.address}:10001" in output
+    assert time.monotonic() - began < 60
+
+
+def test_a_search_outlives_a_node(doomed: Cluster, server: str, tiny_folder: TinyFolder, tmp_path: Path) -> None:
+    search = [*SEARCH, "--backbone", str(tiny_folder("bert")), "--data", str(write_rows(tmp_path / "rows"))]
+    search += ["--ray-address", doomed.client_address]
+    experiment = "fewshot.cb"
+    doomed.run(server, tmp_path, *search)
+    undisturbed = children(server, experiment)
+    assert {run.data.tags["node"] for run in undisturbed} == {doomed.head.address, doomed.other.address}
+    process = doomed.start(server, tmp_path, *search)
+    try:
+        lost = wait_for_work(server, experiment, doomed.other, {run.info.run_id for run in undisturbed})
+        doomed.other.kill()
+        finish(process)
+    finally:
+        process.kill()
+    disturbed = children(server, experiment)
+    assert numbers(disturbed) == numbers(undisturbed)
+    assert {run.info.status for run in disturbed} == {"FINISHED"}
+    (moved,) = [run for run in disturbed if run.info.run_id == lost]
+    assert moved.data.tags["node"] == doomed.head.address
+
+
+def wait_for_work(server: str, experiment: str, node: Node, known: set[str]) -> str:
+    """Until a new configuration trains on a node and has been evaluated there; returns its run."""
+    client = MlflowClient(server)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for run in client.search_runs([found.experiment_id], filter_string=f"tags.node = '{node.address}'"):
+            if run.info.run_id not in known and run.info.status == "RUNNING" and run.data.metrics:
+                return str(run.info.run_id)
+        time.sleep(0.2)
+    raise AssertionError(f"nothing trained on {node.address}")

@@ -1,5 +1,5 @@
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prompts_store import Artifact, Card, PromptStore
-from tests.servers import Server, free_port
+from tests.servers import free_port
 
 FINGERPRINT = "a" * 64
 
@@ -79,19 +79,3 @@ def new_run(store: PromptStore) -> Callable[[], str]:
 @pytest.fixture
 def unused_port() -> int:
     return free_port()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def starting_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server | None]:
-    """An MLflow server that artifacts go through; it takes 15 s to start, so it starts before the first test here."""
-    if not any("server" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        yield None
-        return
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.launch()
-    try:
-        yield server
-    finally:
-        server.kill()

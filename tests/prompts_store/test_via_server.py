@@ -19,10 +19,8 @@ from tests.servers import Server
 
 
 @pytest.fixture
-def server(starting_server: Server) -> Server:
-    """An MLflow server of the tests' own that answers."""
-    starting_server.wait()
-    return starting_server
+def server(shared_server: Server) -> Server:
+    return shared_server
 
 
 @pytest.mark.slow
