@@ -1,26 +1,19 @@
 """Fixtures for every folder of tests."""
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.databases import make_database
 from tests.servers import Server
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow SQLite database with all tables and no rows; copy it, for making one takes seconds."""
-    from prompts_store import prepare_store
-
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    prepare_store(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection:  # else a copy of this one file would lack what its log has
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
+    return make_database(tmp_path_factory.mktemp("empty") / "mlflow.db")
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from prompts_store import PromptStore, prepare_store
+from prompts_store import PromptStore
+from tests.databases import make_database
 from tests.orchestrator.test_main_job import command, environment, run, runs
 from tests.orchestrator.test_resume import FEWSHOT, SOURCES, numbers, parents
 
@@ -111,7 +112,7 @@ def main() -> None:
         top = options.folder or Path(temporary)
         top.mkdir(exist_ok=True)
         os.environ["ORCHESTRATOR_CACHE"] = str(top / "cache")
-        prepare_store(f"sqlite:///{top}/mlflow.db")
+        make_database(top / "mlflow.db")
         for name in [options.what] if options.what else EXPERIMENTS:
             experiment, arguments = EXPERIMENTS[name]
             took, expected = undisturbed(top, name)

@@ -23,7 +23,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from prompts_store import PromptStore, prepare_store
+from prompts_store import PromptStore
+from tests.databases import make_database
 from tests.orchestrator.test_main_job import command, environment, runs
 from tests.orchestrator.test_resume import FEWSHOT, children, numbers, parents
 from tests.servers import Server, serving
@@ -123,7 +124,7 @@ def main() -> None:
     expected: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["ORCHESTRATOR_CACHE"] = f"{temporary}/cache"
-        prepare_store(f"sqlite:///{temporary}/mlflow.db")
+        make_database(Path(temporary, "mlflow.db"))
         for name, (seconds, kill_driver) in cases.items():
             folder = Path(temporary, name.replace(" ", "-").replace(",", ""))
             (folder / "server").mkdir(parents=True)

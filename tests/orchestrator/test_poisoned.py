@@ -194,3 +194,15 @@ def test_a_poisoned_folder_is_not_imported(poison: str, place: Place, capsys: py
     assert reason in said.err.splitlines()[-1]
     assert "Traceback" not in said.err + said.out
     assert place.everything() == before
+
+
+def test_a_prompt_of_another_backbone_is_no_start(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = place.store.resolve(REF).run_id
+    other = place.store.put(make_artifact(task="qqp", backbone="other"), run_id=run_id)
+    before = place.everything()
+    for start in ("qqp", other.ref):
+        assert run(*COMMANDS["fewshot"][:-1], start) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "with the backbone with fingerprint" in said
+        assert f"{other.ref} (source, backbone other aaaaaaaaaaaa)" in said
+    assert place.everything() == before
