@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -18,6 +19,9 @@ PATIENCE_SECONDS = 600.0
 """For how long a store may be away before a command gives up."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 5.0
 _BUSY_STATUS = (429, 502, 503, 504)
+_CROWDED = "QueuePool limit"
+"""What a server says, as a bad request, when more ask at once than its connections to the database serve in 30 s."""
+_TEMPORARY = (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError, OperationalError)
 _PERMANENT = ("disk is full", "readonly", "malformed", "not a database", "no such table", "no such column")
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,8 @@ def is_temporary(error: BaseException) -> bool:
     if any(word in str(link) for link in chain for word in _PERMANENT):
         return False
     return any(
-        isinstance(link, (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError, OperationalError))
+        isinstance(link, _TEMPORARY)
+        or _CROWDED in str(link)
         or (isinstance(link, MlflowException) and link.get_http_status_code() in _BUSY_STATUS)
         for link in chain
     )
@@ -57,7 +62,7 @@ def patiently(call: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
                 reason = without_secrets(str(error).strip().split("\n")[0])
                 log.warning("the MLflow store does not answer, trying again for %.0f s: %s", seconds, reason)
                 told = True
-            time.sleep(wait)
+            time.sleep(wait * random.uniform(0.5, 1.0))  # so that those who failed together do not come back together
             wait = min(2 * wait, _LONGEST_WAIT)
         else:
             if told:

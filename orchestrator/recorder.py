@@ -69,7 +69,7 @@ class Recorder:
         resumed: Resumed | None = None,
     ) -> None:
         self.client = store.client
-        self.experiment_id = store.ensure_experiment(experiment)
+        self.experiment_id = patiently(lambda: store.ensure_experiment(experiment))
         self.resumed = resumed
         if resumed is None:
             kept = {KIND: kind, "orchestrator.version": __version__, **tags, **(plan.tags() if plan else {})}

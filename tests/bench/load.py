@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from orchestrator.patience import patiently
 from orchestrator.recorder import Recorder
 from prompts_store import PromptStore, prepare_store
 from prompts_store.checking import verify
@@ -33,7 +34,8 @@ SECONDS = 900.0
 
 def record(uri: str, number: int, steps: int) -> list[str]:
     """Record a configuration; returns its run."""
-    recorder = Recorder(PromptStore(uri), "load", name=f"slot {number}", kind="test", params={"n": number}, tags={})
+    store = patiently(lambda: PromptStore(uri))
+    recorder = Recorder(store, "load", name=f"slot {number}", kind="test", params={"n": number}, tags={})
     with recorder:
         recorder.start(0, f"slot {number}", {"n": number}, {})
         for step in range(steps):
@@ -57,12 +59,14 @@ def lost_metrics(uri: str, runs: dict[int, list[str]], steps: int) -> int:
 
 def store_and_fetch(uri: str, number: int, steps: int) -> list[str]:
     """Store a prompt, then fetch the newest three; returns its name and all that are listed."""
-    store = PromptStore(uri)
-    run_id = store.client.create_run(store.ensure_experiment("load")).info.run_id
-    stored = store.put(make_artifact(number, dev_score=number / 1000), run_id=run_id)
-    listed = [prompt.ref for prompt in store.list()]
+    store = patiently(lambda: PromptStore(uri))
+    experiment = patiently(lambda: store.ensure_experiment("load"))
+    run_id = patiently(lambda: store.client.create_run(experiment)).info.run_id
+    artifact = make_artifact(number, dev_score=number / 1000)
+    stored = patiently(lambda: store.put(artifact, run_id=run_id))
+    listed = [prompt.ref for prompt in patiently(store.list)]
     for ref in listed[-3:]:
-        store.get(ref)
+        patiently(lambda ref=ref: store.get(ref))  # type: ignore[misc]
     return [stored.ref, *listed]
 
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
 from orchestrator.letters import Letter, deliver, send
 from orchestrator.outbox import Outbox
@@ -261,6 +261,7 @@ def test_what_is_not_temporary_fails_at_once_with_the_reason(tracking_uri: str) 
         (MlflowException("database is locked", TEMPORARILY_UNAVAILABLE), True),
         (MlflowException("database or disk is full", TEMPORARILY_UNAVAILABLE), False),
         (MlflowException("wrong", INVALID_PARAMETER_VALUE), False),
+        (MlflowException("QueuePool limit of size 5 overflow 10 reached, connection timed out", BAD_REQUEST), True),
         (ValueError("a fault of ours"), False),
     ],
 )

@@ -122,31 +122,16 @@ def test_a_killed_search_goes_on_to_the_same_numbers(
     assert "nothing to resume" in run(folder, "resume")
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_killed_sources_are_stored_once_each(tmp_path: Path, empty_database: Path) -> None:
-    folder = place(tmp_path / "work", empty_database)
-    kill_when(folder, SOURCES, "pretrain-source", 1)
-    run(folder, "resume", "sample.sst2,sample.qqp")
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    found = runs(client, "pretrain-source")
-    assert {r.info.status for r in found} == {"FINISHED"}
-    stored = PromptStore(f"sqlite:///{folder / 'mlflow.db'}").list()
-    assert sorted(p.task for p in stored) == ["sample.qqp", "sample.sst2"]
-    (parent,) = parents(found)
-    assert {r.data.tags["prompt"] for r in children(found, parent)} == {p.ref for p in stored}
-    assert {p.run_id for p in stored} == {r.info.run_id for r in children(found, parent)}
-
-
-KILLED_AFTER = """
-import os, signal, sys
+KILLED_AT_THE_SECOND = """
+import os, signal
 from mlflow import MlflowClient
-name = sys.argv.pop(1)
-call = getattr(MlflowClient, name)
+call, calls = MlflowClient.create_model_version, []
 def killed(*arguments, **named):
-    call(*arguments, **named)
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(MlflowClient, name, killed)
+    calls.append(call(*arguments, **named))
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return calls[-1]
+MlflowClient.create_model_version = killed
 from orchestrator.cli import main
 main()
 """
@@ -154,27 +139,29 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_command_killed_while_storing_stores_once(tmp_path: Path, empty_database: Path) -> None:
-    """Killed when the version is there and its run does not know it yet."""
+def test_sources_of_a_command_killed_while_storing_are_stored_once_each(tmp_path: Path, empty_database: Path) -> None:
+    """Killed when the first has ended, and the second's version is there but its run does not know it yet."""
     folder = place(tmp_path / "work", empty_database)
-    arguments = ["sst2" if argument == "sst2,qqp" else argument for argument in SOURCES]
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED_AFTER, "create_model_version", *arguments],
+        [sys.executable, "-c", KILLED_AT_THE_SECOND, *SOURCES],
         cwd=folder, env=environment() | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     store = PromptStore(f"sqlite:///{folder / 'mlflow.db'}")
-    (before,) = store.list()
-    run(folder, "resume", "latest")
-    (after,) = store.list()
-    assert (after.ref, after.tensors_sha256, after.created) == (before.ref, before.tensors_sha256, before.created)
-    assert set(after.aliases) == {"best", "latest"}
+    before = [(p.task, p.ref, p.tensors_sha256, p.created) for p in store.list()]
+    assert sorted(task for task, *_ in before) == ["sample.qqp", "sample.sst2"]
+    run(folder, "resume", "sample.sst2,sample.qqp")
+    stored = store.list()
+    assert [(p.task, p.ref, p.tensors_sha256, p.created) for p in stored] == before
+    assert all(set(p.aliases) == {"best", "latest"} for p in stored)
+    assert [checked.problem for checked in verify(store)] == [None, None]
     found = runs(store.client, "pretrain-source")
     assert {r.info.status for r in found} == {"FINISHED"}
-    (child,) = children(found, parents(found)[0])
-    assert (child.data.tags["prompt"], child.info.run_id) == (after.ref, after.run_id)
-    assert [checked.problem for checked in verify(store)] == [None]
+    (parent,) = parents(found)
+    assert {(r.data.tags["prompt"], r.info.run_id) for r in children(found, parent)} == {
+        (p.ref, p.run_id) for p in stored
+    }
     in_store = [rubbish for rubbish in collect(store, dry_run=True, grace=0) if not rubbish.what.startswith("/")]
     assert in_store == []
 
