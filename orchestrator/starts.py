@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.settings import AUTO, SCRATCH
 from orchestrator.setup import Setup
-from prompts_store import Artifact, Card, StoredPrompt, StoreError
+from prompts_store import Artifact, Card, PromptStore, StoredPrompt, StoreError
 from tasks import SAMPLE_PREFIX, LabelMap, Task, gold_of_metric, label_map
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,16 @@ def _named(setup: Setup, target: Task, start: str) -> StoredPrompt:
             return setup.store.resolve(name, method="dept", backbone_fingerprint=setup.info.fingerprint)
         except StoreError as error:
             errors.append(error)
-    raise errors[0]  # about what was looked for first: a sample source of another backbone is the better clue
+    there = [error for name, error in zip(names, errors, strict=True) if _is_stored(setup.store, name)]
+    raise (there or errors[-1:])[0]  # one that is there, for another backbone, is the better clue
+
+
+def _is_stored(store: PromptStore, ref: str) -> bool:
+    try:
+        store.resolve(ref)
+    except StoreError:
+        return False
+    return True
 
 
 def _usable(setup: Setup, stored: StoredPrompt, target: Task, start: str) -> Source | None:
