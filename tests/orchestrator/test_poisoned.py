@@ -203,6 +203,6 @@ def test_a_prompt_of_another_backbone_is_no_start(place: Place, capsys: pytest.C
     for start in ("qqp", other.ref):
         assert run(*COMMANDS["fewshot"][:-1], start) == 2
         said = capsys.readouterr().err.splitlines()[-1]
-        assert "with the backbone with fingerprint" in said
+        assert "the backbone with fingerprint" in said
         assert f"{other.ref} (source, backbone other aaaaaaaaaaaa)" in said
     assert place.everything() == before
