@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.interrupts import ended_by_signals
 
 OBJECT_STORE_BYTES = 256 * 1024**2
@@ -71,6 +71,7 @@ def connect(address: str | None, workers: int | None, parallel: int = 1) -> Iter
         parallel: Processes that train a pack together.
 
     Raises:
+        RunFailedError: If a local Ray does not start.
         UsageError: If there is no cluster at the address, its nodes have other versions of the libraries than this
             machine, or no worker fits on any of them.
     """
@@ -91,6 +92,11 @@ def connect(address: str | None, workers: int | None, parallel: int = 1) -> Iter
         else:
             ray.init(address, runtime_env={"py_modules": our_code(), "env_vars": IN_WORKERS}, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
+        if address is None:
+            raise RunFailedError(
+                f"Ray did not start on this machine ({_line(error)}): it may be too busy, or lack memory or room "
+                "for temporary files; try again"
+            ) from error
         raise UsageError(
             f"no Ray cluster answers at {address!r} ({_line(error)}): start one with `ray start --head`, give this "
             "machine its token (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), use ray:// from a machine that is no node of "

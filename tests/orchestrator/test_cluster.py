@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import nodes
-from orchestrator.cluster import IDLE_SHARE, PACKAGES, Room, Workers, check_joinable, check_reachable, our_code, share
-from orchestrator.errors import UsageError
+from orchestrator.cluster import (
+    IDLE_SHARE,
+    PACKAGES,
+    Room,
+    Workers,
+    check_joinable,
+    check_reachable,
+    connect,
+    our_code,
+    share,
+)
+from orchestrator.errors import RunFailedError, UsageError
 
 ROOMS = st.lists(st.builds(Room, cpus=st.integers(0, 128), gpus=st.just(0)), min_size=1, max_size=6)
 
@@ -140,3 +150,16 @@ def test_a_node_with_another_version_is_named(found: str | None, monkeypatch: py
     wanted = f"10.0.0.2 of the cluster has transformers {found or 'missing'}, this machine {here['transformers']}"
     with pytest.raises(UsageError, match=wanted):
         nodes.check_versions()
+
+
+def test_a_local_ray_that_does_not_start_is_no_fault_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise RuntimeError("Timed out waiting for a file")
+
+    monkeypatch.setattr("ray.init", late)
+    monkeypatch.setenv("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    with (
+        pytest.raises(RunFailedError, match=r"did not start on this machine \(Timed out"),
+        connect(None, 1),
+    ):
+        pass
