@@ -157,7 +157,7 @@ def check_joinable(address: str) -> None:
     """
     from orchestrator.nodes import node_here
 
-    if not (address == "auto" or address.startswith("ray://") or node_here()):
+    if not (address == "auto" or address.startswith("ray://") or node_here(address)):
         host = address.rpartition(":")[0]
         raise UsageError(
             f"{address!r} is for a command on one of the cluster's nodes, and none runs here: give the head's "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -92,24 +93,30 @@ def check_versions() -> None:
                 )
 
 
-def node_here() -> bool:
-    """Whether this machine is a node of a Ray cluster."""
+def node_here(address: str) -> bool:
+    """Whether this machine is a node of the Ray cluster whose head is at ``HOST:PORT``."""
     found = False
     for process in psutil.process_iter(["name"]):
         with suppress(psutil.Error):  # it has ended since
-            found = found or is_raylet_here(process.info["name"], process.cmdline())
+            found = found or (process.info["name"] == "raylet" and joins(process.cmdline(), address))
     return found
 
 
-def is_raylet_here(name: str, command: Sequence[str]) -> bool:
-    """Whether a process is a raylet whose socket can be reached from this one.
+def joins(raylet: Sequence[str], address: str) -> bool:
+    """Whether a raylet belongs to the cluster at an address, and its socket can be reached from this process.
 
-    Those of containers and namespaces may be seen as well.
+    Those of containers and namespaces may be seen as well, and those of commands' own Rays.
+
+    Args:
+        raylet: Its command line.
+        address: ``HOST:PORT`` of the head.
     """
-    option = "--raylet_socket_name="
-    return name == "raylet" and any(
-        part.startswith(option) and Path(part.removeprefix(option)).is_socket() for part in command
-    )
+    options = dict(part.removeprefix("--").split("=", 1) for part in raylet if part.startswith("--") and "=" in part)
+    host, _, port = address.rpartition(":")
+    head, _, head_port = options.get("gcs-address", "").rpartition(":")
+    own = str(socket.getaddrinfo(host.strip("[]"), None)[0][4][0])
+    same = port == head_port and (own == head.strip("[]") or own == "::1" or own.startswith("127."))
+    return same and Path(options.get("raylet_socket_name", "")).is_socket()
 
 
 def ask_for_a_node() -> None:

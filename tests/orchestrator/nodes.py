@@ -159,10 +159,10 @@ def two_nodes(*, separate: bool) -> Iterator[Cluster]:
     Args:
         separate: In namespaces of their own, which must be allowed.
     """
-    token = secrets.token_hex(32)
+    token, mark = secrets.token_hex(32), secrets.token_hex(3)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orc-")))  # short: Ray's sockets are in it
-        addresses = stack.enter_context(_network()) if separate else ["127.0.0.2", "127.0.0.3"]
+        addresses = stack.enter_context(_network(mark)) if separate else ["127.0.0.2", "127.0.0.3"]
         ports = (HEAD_PORT, CLIENT_PORT) if separate else (free_port(), free_port())
         common = ["--num-cpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats", "--block"]
         head_arguments = ["--head", "--port", str(ports[0]), "--ray-client-server-port", str(ports[1])]
@@ -172,7 +172,7 @@ def two_nodes(*, separate: bool) -> Iterator[Cluster]:
             place = folder / str(number)
             python = _bare_python(place)
             command = [*arguments, "--node-ip-address", addresses[number], *common]
-            node = _start(place, python, number, addresses[number], command, token, separate=separate)
+            node = _start(place, python, _name(mark, number), addresses[number], command, token, separate=separate)
             nodes.append(node)
             stack.callback(node.kill)
             _wait_for(node, "runtime started")
@@ -190,7 +190,7 @@ def _bare_python(place: Path) -> Path:
 
 
 def _start(
-    place: Path, python: Path, number: int, address: str, arguments: Sequence[str], token: str, *, separate: bool
+    place: Path, python: Path, namespace: str, address: str, arguments: Sequence[str], token: str, *, separate: bool
 ) -> Node:
     environment = {
         "PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(place), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token,
@@ -204,7 +204,7 @@ def _start(
         environment["HOME"] = "/tmp"
         hide = "".join(f"mount -t tmpfs -o size=4k none {code}; " for code in our_code())
         script = f'set -e; {hide}mount --bind {place} /tmp; cd /tmp; exec /tmp/venv/bin/python "$@"'
-        command = ["ip", "netns", "exec", _name(number), "unshare", "-m", "sh", "-c", script, "node"]
+        command = ["ip", "netns", "exec", namespace, "unshare", "-m", "sh", "-c", script, "node"]
     else:
         command = [str(python)]
         arguments = [*arguments, "--temp-dir", str(place / "ray")]
@@ -225,14 +225,14 @@ def _wait_for(node: Node, words: str) -> None:
         time.sleep(0.1)
 
 
-def _name(number: int) -> str:
-    return f"orc{os.getpid()}n{number}"
+def _name(mark: str, number: int) -> str:
+    return f"orc{mark}n{number}"
 
 
 @contextmanager
-def _network() -> Iterator[list[str]]:
+def _network(mark: str) -> Iterator[list[str]]:
     """Two namespaces on a bridge that this machine is on as well."""
-    bridge, net = f"orc{os.getpid()}b", f"10.213.{os.getpid() % 256}"
+    bridge, net = f"orc{mark}b", f"10.213.{int(mark[:2], 16)}"
     addresses = [f"{net}.{number + 1}" for number in range(2)]
 
     def ip(*arguments: str, check: bool = True) -> None:
@@ -243,7 +243,7 @@ def _network() -> Iterator[list[str]]:
         ip("addr", "add", f"{net}.254/24", "dev", bridge)
         ip("link", "set", bridge, "up")
         for number, address in enumerate(addresses):
-            name = _name(number)
+            name = _name(mark, number)
             ip("netns", "add", name)
             ip("link", "add", f"{name}v", "type", "veth", "peer", "name", "eth0", "netns", name)
             ip("link", "set", f"{name}v", "master", bridge, "up")
@@ -253,5 +253,5 @@ def _network() -> Iterator[list[str]]:
         yield addresses
     finally:
         for number in range(len(addresses)):
-            ip("netns", "del", _name(number), check=False)
+            ip("netns", "del", _name(mark, number), check=False)
         ip("link", "del", bridge, check=False)

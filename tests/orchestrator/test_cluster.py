@@ -95,21 +95,24 @@ def test_no_room_for_a_group_is_said() -> None:
 
 
 def test_an_address_for_nodes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nodes, "node_here", lambda: False)
+    monkeypatch.setattr(nodes, "node_here", lambda address: False)
     with pytest.raises(UsageError, match=r"no.* runs here: give the head's client server, ray://head:10001"):
         check_joinable("head:6379")
     check_joinable("ray://head:10001")
-    monkeypatch.setattr(nodes, "node_here", lambda: True)
+    monkeypatch.setattr(nodes, "node_here", lambda address: True)
     check_joinable("head:6379")
 
 
-def test_a_node_is_one_whose_socket_is_here(tmp_path: Path) -> None:
+def test_a_node_is_one_of_that_cluster_whose_socket_is_here(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener, tempfile.TemporaryDirectory() as short:
         place = Path(short, "raylet")
         listener.bind(str(place))
-        assert nodes.is_raylet_here("raylet", ["raylet", f"--raylet_socket_name={place}"])
-        assert not nodes.is_raylet_here("gcs_server", ["gcs_server", f"--raylet_socket_name={place}"])
-        assert not nodes.is_raylet_here("raylet", ["raylet", f"--raylet_socket_name={tmp_path}/elsewhere"])
+        raylet = ["raylet", f"--raylet_socket_name={place}", "--gcs-address=10.0.0.1:6379", "--head"]
+        assert nodes.joins(raylet, "10.0.0.1:6379")
+        assert nodes.joins(raylet, "localhost:6379")  # said on the head
+        assert not nodes.joins(raylet, "10.0.0.2:6379")
+        assert not nodes.joins(raylet, "10.0.0.1:6380")
+        assert not nodes.joins(["raylet", f"--raylet_socket_name={tmp_path}", *raylet[2:]], "10.0.0.1:6379")
 
 
 def test_no_room_is_said() -> None:
