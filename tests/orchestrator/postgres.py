@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ USER = "nobody"
 
 
 def postgres_programs() -> Path | None:
-    """The folder with `initdb` and `postgres`; Debian keeps it off the path."""
+    """The folder with `initdb` and `postgres`, which Debian keeps off the path; None without them or their driver."""
+    if importlib.util.find_spec("psycopg2") is None:
+        return None
     found = [Path(program).parent for program in [shutil.which("initdb")] if program]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     return next((folder for folder in found if (folder / "postgres").exists()), None)
