@@ -43,11 +43,12 @@ def test_both_commands_on_both_nodes(
     assert not list(folder.iterdir())
 
 
+@pytest.mark.cluster
 def test_one_source_on_both_nodes(
     cluster: Cluster, shared_server: Server, tiny_folder: TinyFolder, tmp_path: Path
 ) -> None:
     """Each node has one CPU, so that two workers are on both."""
-    arguments = ["pretrain-source", "--tasks", "sst2", "--steps", "30", "--eval-every", "10", "--batch", "7", *COMMON]
+    arguments = ["pretrain-source", "--tasks", "sst2", "--steps", "6", "--eval-every", "3", "--batch", "7", *COMMON]
     arguments += ["--backbone", str(tiny_folder("bert")), "--data", str(write_rows(tmp_path / "rows"))]
     found = {}
     for parallel in (1, 2):
