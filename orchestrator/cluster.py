@@ -91,12 +91,14 @@ def connect(address: str | None, workers: int | None, parallel: int = 1) -> Iter
             ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         else:
             ray.init(address, runtime_env={"py_modules": our_code(), "env_vars": IN_WORKERS}, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of many types, Exception itself among them where a process of Ray is too slow
         if address is None:
             raise RunFailedError(
                 f"Ray did not start on this machine ({_line(error)}): it may be too busy, or lack memory or room "
                 "for temporary files; try again"
             ) from error
+        if not isinstance(error, (ConnectionError, ValueError, RuntimeError)):
+            raise
         raise UsageError(
             f"no Ray cluster answers at {address!r} ({_line(error)}): start one with `ray start --head`, give this "
             "machine its token (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH), use ray:// from a machine that is no node of "

@@ -155,9 +155,12 @@ def test_a_node_with_another_version_is_named(found: str | None, monkeypatch: py
         nodes.check_versions()
 
 
-def test_a_local_ray_that_does_not_start_is_no_fault_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, Exception])
+def test_a_local_ray_that_does_not_start_is_no_fault_of_an_address(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     def late(*_: object, **__: object) -> None:
-        raise RuntimeError("Timed out waiting for a file")
+        raise kind("Timed out waiting for a file")
 
     monkeypatch.setattr("ray.init", late)
     monkeypatch.setenv("TUNE_DISABLE_SIGINT_HANDLER", "1")
