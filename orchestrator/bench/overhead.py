@@ -65,12 +65,14 @@ class Overhead:
         configs: Configurations searched over.
         start: Seconds until the search began: rows, backbone, store and Ray.
         seconds: Seconds from there to the end, the start of the worker and the test of the winner among them.
-        peak_rss: The driver's largest memory, in bytes.
+        rss_before: The driver's largest memory until then, in bytes.
+        peak_rss: The same at the end.
     """
 
     configs: int
     start: float
     seconds: float
+    rss_before: int
     peak_rss: int
 
     @property
@@ -86,15 +88,18 @@ def measure(configs: int, backbone: str) -> Overhead:
         configs: How many.
         backbone: A real one.
     """
-    times = [time.perf_counter()]
+    times, sizes = [time.perf_counter()], []
 
     def runner(job: Job, threads: int) -> StubRunner:
         times.append(time.perf_counter())
+        sizes.append(_peak_rss())
         return StubRunner(job, threads)
 
     with tempfile.TemporaryDirectory() as folder, own_store(Path(folder)):
         fewshot(settings_of(configs, backbone), Console(quiet=True), runner)
     begun, searching, ended = *times, time.perf_counter()
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Overhead(configs, searching - begun, ended - searching, peak)
+    return Overhead(configs, searching - begun, ended - searching, *sizes, _peak_rss())
+
+
+def _peak_rss() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

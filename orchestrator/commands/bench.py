@@ -72,7 +72,8 @@ def bench(
         result["overhead"] = asdict(found) | {"each": found.each}
         console.print(
             f"a configuration costs {found.each * 1000:.0f} ms besides training ({found.configs} in "
-            f"{found.seconds:.1f} s, after {found.start:.1f} s to start; driver {found.peak_rss / 2**20:.0f} MiB)",
+            f"{found.seconds:.1f} s, after {found.start:.1f} s to start; driver {found.rss_before / 2**20:.0f} MiB "
+            f"before, {found.peak_rss / 2**20:.0f} MiB at most)",
             highlight=False,
         )
     if "search" in what:
