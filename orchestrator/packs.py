@@ -49,6 +49,9 @@ class Planner(Protocol):
     def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
         """The state of configurations under way, for when this process dies too."""
 
+    def on_waiting(self) -> None:
+        """Workers are at work, and nobody waits for this process."""
+
     def on_warning(self, text: str) -> None:
         """Something to look into, that stopped nothing."""
 
@@ -204,6 +207,9 @@ class _Listener(_NotInSnapshots, tune.Callback):  # type: ignore[misc]
 
     def __init__(self, dispatcher: _Dispatcher) -> None:
         self.dispatcher = dispatcher
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        self.dispatcher.planner.on_waiting()
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         self.dispatcher.on_result(trial.trial_id, result)

@@ -114,6 +114,9 @@ class FarPlanner:
         """Hand on."""
         self._tell("on_checkpoint", configs, data)
 
+    def on_waiting(self) -> None:
+        """Nothing: what this tells would take longer than it saves."""
+
     def on_warning(self, text: str) -> None:
         """Hand on."""
         self._tell("on_warning", text)

@@ -88,17 +88,19 @@ def measure(configs: int, backbone: str) -> Overhead:
         configs: How many.
         backbone: A real one.
     """
-    times, sizes = [time.perf_counter()], []
+    times = [time.perf_counter()]
+    before = 0
 
     def runner(job: Job, threads: int) -> StubRunner:
+        nonlocal before
         times.append(time.perf_counter())
-        sizes.append(_peak_rss())
+        before = _peak_rss()
         return StubRunner(job, threads)
 
     with tempfile.TemporaryDirectory() as folder, own_store(Path(folder)):
         fewshot(settings_of(configs, backbone), Console(quiet=True), runner)
     begun, searching, ended = *times, time.perf_counter()
-    return Overhead(configs, searching - begun, ended - searching, *sizes, _peak_rss())
+    return Overhead(configs, searching - begun, ended - searching, before, _peak_rss())
 
 
 def _peak_rss() -> int:

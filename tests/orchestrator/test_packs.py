@@ -92,6 +92,9 @@ class Log:
         (config,) = plan.configs
         self.failed[config] = crash
 
+    def on_waiting(self) -> None:
+        pass
+
     def on_warning(self, text: str) -> None:
         self.warnings.append(text)
 
