@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from prompts_store.errors import StoreError
 from prompts_store.names import clean_name
 from prompts_store.secrets import without_secrets
-from prompts_store.write_ahead import keep_log
 
 SERVER_SECONDS = 5.0
 """How long a server may take to answer before it counts as unreachable."""
@@ -92,7 +91,6 @@ def prepare_store(uri: str | None = None) -> str:
     path = database_path(uri)
     if path is not None:
         _check_database_file(path)
-        keep_log(path)
     elif uri.startswith(("http://", "https://")):
         _check_server(uri)
     client = connect(uri)
