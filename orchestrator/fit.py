@@ -58,7 +58,7 @@ def fit_workers(
 
 
 def _fit(request: Request, files: Callable[[], str] | None) -> Fitting:
-    from pipelines.fitting import fit
+    from pipelines.measurement import fit
 
     return fit(replace(request, backbone=files()) if files else request)
 

@@ -208,7 +208,8 @@ def check_fitting(backbone: str, *, measure: bool = False) -> Finding:
     from orchestrator.cluster import Room, share
     from pipelines.backbone import describe_backbone
     from pipelines.errors import PipelineError
-    from pipelines.fitting import Request, device_here, fit, kept
+    from pipelines.fitting import Request, device_here, kept
+    from pipelines.measurement import fit
 
     try:
         info = describe_backbone(backbone)

@@ -16,7 +16,7 @@ from orchestrator.commands.doctor import (
     doctor,
     run_check,
 )
-from pipelines import fitting
+from pipelines import measurement
 from prompts_store import PromptStore
 from tests.orchestrator.helpers import console
 from tests.pipelines.tiny import build_model, build_tokenizer
@@ -162,8 +162,8 @@ def test_what_suits_a_backbone_is_measured_when_asked_and_then_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORCHESTRATOR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fitting, "_rows", lambda _: 16)
-    monkeypatch.setattr(fitting, "SECONDS", 150.0)  # time enough on a busy machine
+    monkeypatch.setattr(measurement, "_rows", lambda _: 16)
+    monkeypatch.setattr(measurement, "SECONDS", 150.0)  # time enough on a busy machine
     folder = str(tmp_path / "bert")
     build_model("bert").save_pretrained(folder)
     build_tokenizer("encoder").save_pretrained(folder)

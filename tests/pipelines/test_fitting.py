@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines import fitting
+from pipelines import measurement
 from pipelines.backbone import Backbone, describe_backbone
-from pipelines.fitting import Fitting, Request, fit, kept, unmeasured
+from pipelines.fitting import Fitting, Request, kept, unmeasured
+from pipelines.measurement import fit
 from prompts_store.cache import cache_folder
 from tests.pipelines.tiny import FAMILY_KINDS, TinyFolder
 
@@ -18,8 +19,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing kept yet, few rows, and time enough on a busy machine."""
-    monkeypatch.setattr(fitting, "_rows", lambda _: 16)
-    monkeypatch.setattr(fitting, "SECONDS", 250.0)
+    monkeypatch.setattr(measurement, "_rows", lambda _: 16)
+    monkeypatch.setattr(measurement, "SECONDS", 250.0)
     monkeypatch.setenv("ORCHESTRATOR_CACHE", str(tmp_path / "cache"))
 
 
@@ -37,9 +38,9 @@ def steered(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[torch.dtype, str, int
     """Seconds that passes are said to take, by number type, attention and tokens in a pass (None: of any size)."""
     seconds: dict[tuple[torch.dtype, str, int | None], float] = {}
     under_way: list[tuple[torch.dtype, str, int]] = []
-    real = fitting._pass_over
+    real = measurement._pass_over
 
-    def pass_over(pack: fitting.Pack, deadline: float) -> Callable[[], object]:
+    def pass_over(pack: measurement.Pack, deadline: float) -> Callable[[], object]:
         backbone: Backbone = pack.backbone
         under_way.append((backbone.dtype, backbone.model.config._attn_implementation, pack.chunk_tokens))
         return real(pack, deadline)
@@ -50,8 +51,8 @@ def steered(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[torch.dtype, str, int
         dtype, attention, tokens = under_way[-1]
         return seconds.get((dtype, attention, tokens), seconds.get((dtype, attention, None), 1.0))
 
-    monkeypatch.setattr(fitting, "_pass_over", pass_over)
-    monkeypatch.setattr(fitting, "_timed", timed)
+    monkeypatch.setattr(measurement, "_pass_over", pass_over)
+    monkeypatch.setattr(measurement, "_timed", timed)
     return seconds
 
 
@@ -77,7 +78,7 @@ def test_found_once_and_the_same_from_then_on(
     request = request_for("bert")
     assert kept(request, CPU) is None
     found = fit(request)
-    monkeypatch.setattr(fitting, "_measure", None)
+    monkeypatch.setattr(measurement, "_measure", None)
     assert fit(request) == kept(request, CPU) == found
     for other in (
         replace(request, fingerprint="another"), replace(request, threads=2), replace(request, dtype="float32"),
@@ -106,7 +107,7 @@ def test_bfloat16_only_where_its_gradients_agree(
 ) -> None:
     for attention in ("eager", "sdpa"):
         steered[torch.bfloat16, attention, None] = 0.1
-    monkeypatch.setattr(fitting, "_cosine", lambda *_: agreement)
+    monkeypatch.setattr(measurement, "_cosine", lambda *_: agreement)
     assert fit(request_for("bert")).dtype == dtype
     forced = fit(replace(request_for("bert"), dtype="bfloat16"))
     assert forced.dtype == "bfloat16"
@@ -133,7 +134,7 @@ def test_a_way_to_text_and_back(request_for: Callable[[str], Request]) -> None:
 def test_no_room_to_compare(request_for: Callable[[str], Request], monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not measured is not kept either."""
     request = request_for("bert")
-    monkeypatch.setattr(fitting, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(measurement, "free_bytes", lambda _: 1000)
     assert fit(request) == unmeasured(request, CPU)
     assert kept(request, CPU) is None
 
@@ -142,20 +143,20 @@ def test_time_is_a_bound(request_for: Callable[[str], Request], monkeypatch: pyt
     """When it is over nothing more is begun, and what is known stands and is kept, or every command would wait."""
     late: list[float] = []
     limit = 0.0
-    real = fitting.Pack.backward
+    real = measurement.Pack.backward
 
-    def slow(pack: fitting.Pack, *args: object) -> object:
+    def slow(pack: measurement.Pack, *args: object) -> object:
         late.append(time.monotonic() - limit)
         time.sleep(0.02)
         return real(pack, *args)
 
-    monkeypatch.setattr(fitting.Pack, "backward", slow)
-    monkeypatch.setattr(fitting, "_rows", lambda _: 64)
+    monkeypatch.setattr(measurement.Pack, "backward", slow)
+    monkeypatch.setattr(measurement, "_rows", lambda _: 64)
     request = request_for("bert")
     usual = unmeasured(request, CPU)
     for seconds in (0.1, 1.0, 2.0):
         limit = time.monotonic() + seconds
-        monkeypatch.setattr(fitting, "SECONDS", seconds)
+        monkeypatch.setattr(measurement, "SECONDS", seconds)
         found = fit(request, again=True)
         # but one row, which says what a token holds
         assert sum(begun > 0 for begun in late) <= 1
