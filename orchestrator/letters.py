@@ -82,12 +82,12 @@ def send(client: Any, letter: Letter) -> None:
         patiently(lambda: client.set_terminated(letter.run_id, status, at))
 
 
-def deliver(client: Any, run_id: str) -> int:
+def deliver(client: Any, parent: str) -> int:
     """Send what a dead command had not sent, as far as it is not on record by now.
 
     Args:
         client: MLflow's client.
-        run_id: The command's parent run, on which no process is at work.
+        parent: The command's parent run, on which no process is at work.
 
     Returns:
         How many runs had something coming.
@@ -95,7 +95,7 @@ def deliver(client: Any, run_id: str) -> int:
     Raises:
         Exception: What MLflow raised, if the store has been away for too long.
     """
-    spool = Spool(run_id)
+    spool = Spool(parent)
     letters: dict[str, Letter] = {}
     for line in spool.read():
         try:
