@@ -44,7 +44,7 @@ def test_through_a_server(server: Server, tmp_path: Path, cache: Path, monkeypat
     assert [p.version for p in store.find(task="sample.mnli", k=None)] == [1]
     assert store.resolve(f"{first.name}@latest").version == 2
     with pytest.raises(StoreError, match="No stored prompt"):
-        store.get("mnli")
+        store.get("nobody.stored.this")
     assert list(tmp_path.iterdir()) == []
     kept = sorted(path.name for path in cache.glob("files/*/*"))
     assert kept == sorted([first.card_sha256, first.tensors_sha256])

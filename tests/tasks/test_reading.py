@@ -295,10 +295,16 @@ def test_leaks_ignore_case_and_whitespace() -> None:
 
 
 def test_jsonl_is_read_fast(tmp_path: Path) -> None:
+    """Beside the parsing of its lines, whatever the machine and whatever else it does: 2 to 3 times, 150,000 rows/s."""
     path = write(tmp_path, *(ROW | {"premise": f"Somebody said the number {i} in a sentence."} for i in range(30_000)))
-    start = time.perf_counter()
-    assert len(read_rows(path, MNLI)) == 30_000
-    assert time.perf_counter() - start < 2, "meant to be over 50,000 rows a second on a free core"
+    ratios = []
+    for _ in range(3):
+        start = time.process_time()
+        assert len([json.loads(line) for line in path.read_text().splitlines()]) == 30_000
+        parsed = time.process_time()
+        assert len(read_rows(path, MNLI)) == 30_000
+        ratios.append((time.process_time() - parsed) / (parsed - start))
+    assert min(ratios) < 6
 
 
 REAL_SIZES = """
