@@ -1,4 +1,4 @@
-"""Checkpoints of packs under way: in memory for when a worker dies, and in the run for when the command does.
+"""Checkpoints of packs: in memory for when a worker dies, and in the run for when the command does.
 
 They are artifacts of the command's parent run: in the store's folder where it is SQLite, through the server's proxy
 elsewhere, so that another machine can go on. A file's name carries the SHA-256 of its bytes, so a half-written or
@@ -24,7 +24,6 @@ from prompts_store import PromptStore
 from prompts_store.files import repository, sha256
 
 KEPT = 2
-FOLDER = "checkpoints"
 _NAME = re.compile(r"(\d{8})-([0-9a-f]{64})\.safetensors")
 _log = logging.getLogger(__name__)
 
@@ -39,9 +38,11 @@ class Checkpoints:
     Args:
         store: The store the command's runs are in.
         run_id: The command's parent run.
+        folder: Among the run's artifacts.
     """
 
-    def __init__(self, store: PromptStore, run_id: str) -> None:
+    def __init__(self, store: PromptStore, run_id: str, folder: str = "checkpoints") -> None:
+        self.folder = folder
         location = patiently(lambda: store.client.get_run(run_id)).info.artifact_uri
         self._repository: Any = repository(store.tracking_uri, location)
         self._memory: dict[int, tuple[int, bytes]] = {}
@@ -52,9 +53,9 @@ class Checkpoints:
         self._writer.start()
 
     @classmethod
-    def reopen(cls, store: PromptStore, run_id: str) -> Checkpoints:
+    def reopen(cls, store: PromptStore, run_id: str, folder: str = "checkpoints") -> Checkpoints:
         """Those of a command that was cut off: what it wrote is there again; damaged files are passed over."""
-        checkpoints = cls(store, run_id)
+        checkpoints = cls(store, run_id, folder)
         checkpoints._read()
         return checkpoints
 
@@ -103,7 +104,7 @@ class Checkpoints:
         with tempfile.TemporaryDirectory(prefix="orchestrator-checkpoint-") as folder:
             file = Path(folder, f"{number:08d}-{sha256(payload)}.safetensors")
             file.write_bytes(payload)
-            self._repository.log_artifact(str(file), FOLDER)
+            self._repository.log_artifact(str(file), self.folder)
         self._written[file.name] = configs
         for config in configs:
             for name in sorted(name for name, own in self._written.items() if config in own)[:-KEPT]:
@@ -112,17 +113,18 @@ class Checkpoints:
             self._delete(name)
 
     def _delete(self, name: str) -> None:
-        self._repository.delete_artifacts(f"{FOLDER}/{name}")
+        self._repository.delete_artifacts(f"{self.folder}/{name}")
         del self._written[name]
 
     def _read(self) -> None:
         """Take in what the run has, oldest first, so that the newest whole one of each configuration remains."""
-        for file in sorted(Path(entry.path).name for entry in self._repository.list_artifacts(FOLDER)):
+        for file in sorted(Path(entry.path).name for entry in self._repository.list_artifacts(self.folder)):
             if not (match := _NAME.fullmatch(file)):
                 continue
             self._number = int(match[1])
             with tempfile.TemporaryDirectory(prefix="orchestrator-checkpoint-") as folder:
-                payload = Path(self._repository.download_artifacts(f"{FOLDER}/{file}", dst_path=folder)).read_bytes()
+                place = self._repository.download_artifacts(f"{self.folder}/{file}", dst_path=folder)
+                payload = Path(place).read_bytes()
             configs: frozenset[int] = frozenset()
             try:
                 if sha256(payload) != match[2]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from orchestrator.cards import store_slot
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.comparison import DEPT, ZERO_SHOT, Row
 from orchestrator.fit import configs_per_pack
 from orchestrator.outcomes import Outcome, said_of_answers
@@ -21,6 +22,7 @@ from orchestrator.setup import Setup
 from orchestrator.space import search_space
 from orchestrator.starts import Source
 from orchestrator.worker import PackPlan
+from pipelines.checkpoint import PackState
 from pipelines.run import Report
 from pipelines.spec import SlotSpec
 from prompts_store import StoredPrompt
@@ -28,7 +30,7 @@ from prompts_store import StoredPrompt
 
 @dataclass(frozen=True)
 class Finalist:
-    """A configuration that is retrained and tested.
+    """A configuration that is tested: as the search left it, or trained to its end if that had dropped it.
 
     Attributes:
         choice: Its settings.
@@ -42,7 +44,15 @@ class Finalist:
 
 
 class FewshotPlanner(RecordedPlanner):
-    """Generations of the search, then one of finalists: the best from scratch, the best from a source, zero-shot."""
+    """Generations of the search, then one of finalists: the best from scratch, the best from a source, zero-shot.
+
+    Args:
+        running: The command's frame.
+        setup: What was found for it.
+        draws: The rows of each seed.
+        sources: What may be started from.
+        leaders: Keeps what the search's best ended with.
+    """
 
     def __init__(
         self,
@@ -50,8 +60,10 @@ class FewshotPlanner(RecordedPlanner):
         setup: Setup,
         draws: Sequence[Prepared],
         sources: Sequence[Source],
+        leaders: Checkpoints,
     ) -> None:
         super().__init__(running)
+        self.leaders = leaders
         self.setup = setup
         self.settings = settings = running.settings
         self.draws = draws
@@ -83,7 +95,7 @@ class FewshotPlanner(RecordedPlanner):
         return [] if self._finalists else self._train(self._found())
 
     def replays(self, plan: PackPlan) -> bool:
-        """Finalists are trained again: the winner's tensors are needed."""
+        """Finalists are tested again: the winner's tensors are needed."""
         return not plan.keep
 
     def on_end(self, outcome: Outcome) -> None:
@@ -100,6 +112,11 @@ class FewshotPlanner(RecordedPlanner):
                 f"best so far {self._name(self._choices[leader])}, dev {self.outcomes[leader].dev_score:.1%}"
             )
         self.recorder.finish(config, outcome.state, outcome=outcome.record())
+
+    def on_results(self, configs: Collection[int], data: bytes) -> None:
+        """Keep them if one of the search's leaders is among them."""
+        if leading := set(configs) & set(self._leaders()):
+            self.leaders.save(leading, data)
 
     def store_winner(self) -> StoredPrompt:
         """Store the finalist that was best on dev: the seed of it that was best on dev."""
@@ -147,20 +164,20 @@ class FewshotPlanner(RecordedPlanner):
 
     def _found(self) -> list[Finalist]:
         """The best of the search from scratch, the best from a source, and the sources as they are."""
-        by_kind = {
-            kind: {c: choice for c, choice in self._choices.items() if (choice.start == SCRATCH) is kind}
-            for kind in (True, False)
-        }
-        finalists = []
-        for kind, choices in by_kind.items():
-            tried = {c: choice for c, choice in choices.items() if self._judged(c)}
-            if tried:
-                leader = self._leader(tried)
-                finalists.append(Finalist(tried[leader], DEPT, leader))
-            elif kind and not choices:  # the search was told to start elsewhere: the published settings stand in
-                usual = self._space.usual(Start(SCRATCH, self._shape.m, self._shape.r))
-                finalists.append(Finalist(usual, DEPT, None))
+        finalists = [Finalist(self._choices[config], DEPT, config) for config in self._leaders()]
+        if all(choice.start != SCRATCH for choice in self._choices.values()):
+            # the search was told to start elsewhere: the published settings stand in
+            usual = self._space.usual(Start(SCRATCH, self._shape.m, self._shape.r))
+            finalists.insert(0, Finalist(usual, DEPT, None))
         return finalists + self._zero_shot()
+
+    def _leaders(self) -> list[int]:
+        """The best of the search from scratch, and the best from a source."""
+        kinds = (
+            [c for c, choice in self._choices.items() if (choice.start == SCRATCH) is kind and self._judged(c)]
+            for kind in (True, False)
+        )
+        return [self._leader(configs) for configs in kinds if configs]
 
     def _zero_shot(self) -> list[Finalist]:
         fitting = {ref: source for ref, source in self.sources.items() if source.zero_shot and self._fits(source)}
@@ -180,24 +197,36 @@ class FewshotPlanner(RecordedPlanner):
         return False
 
     def _train(self, finalists: Sequence[Finalist]) -> list[PackPlan]:
-        packs = []
+        packs, saved = [], []
         for config, finalist in enumerate(finalists, start=len(self._choices)):
             self._finalists[config] = finalist
             specs = self._specs(config, finalist.choice, zero_shot=finalist.method == ZERO_SHOT)
             name = f"{finalist.method}: {self._name(finalist.choice)}"
             self._open(config, name, specs, finalist.method, "final", finalist.searched)
             packs.append(specs)
-        return self._share_out(packs, keep=True)
+            saved += [state.dump() for state in self._ended(finalist, specs)]
+        return [replace(plan, keep=True, saved=tuple(saved)) for plan in self._share_out(packs)]
 
-    def _share_out(self, configs: Sequence[Sequence[SlotSpec]], *, keep: bool = False) -> list[PackPlan]:
+    def _ended(self, finalist: Finalist, specs: Sequence[SlotSpec]) -> list[PackState]:
+        """How the search left a finalist's slots, under its own names; nothing if it was dropped there."""
+        if finalist.searched is None or not self._finished(finalist.searched):
+            return []
+        own = {self._key(finalist.searched, spec.seed): spec for spec in specs}
+        return [PackState.parse(data).as_others(own) for data in self.leaders.newest([finalist.searched])]
+
+    def _share_out(self, configs: Sequence[Sequence[SlotSpec]]) -> list[PackPlan]:
         shares = [configs[i :: self._workers] for i in range(self._workers)]
-        return [PackPlan(tuple(spec for config in share for spec in config), keep) for share in shares if share]
+        return [PackPlan(tuple(spec for config in share for spec in config)) for share in shares if share]
+
+    @staticmethod
+    def _key(config: int, seed: int) -> str:
+        return f"{config}/{seed}"
 
     def _specs(self, config: int, choice: Choice, *, zero_shot: bool = False) -> list[SlotSpec]:
         seeds = range(self.settings.seed, self.settings.seed + len(self.draws))
         return [
             self.setup.spec(
-                key=f"{config}/{seed}",
+                key=self._key(config, seed),
                 config=config,
                 task=self._task.name,
                 data=str(seed),

@@ -49,6 +49,9 @@ class Planner(Protocol):
     def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
         """The state of configurations under way, for when this process dies too."""
 
+    def on_results(self, configs: Collection[int], data: bytes) -> None:
+        """A pack of a search with these configurations has ended: its slots that went to their end."""
+
     def on_waiting(self) -> None:
         """Workers are at work, and nobody waits for this process."""
 
@@ -142,6 +145,8 @@ class _Dispatcher:
             for config in configs:
                 self.failures.pop(config, None)  # it came further since: a long run may lose many workers
             self.planner.on_checkpoint(configs, data)
+        if data := result["results"].take() if "results" in result else None:
+            self.planner.on_results(self.running[trial].configs, data)
 
     def on_complete(self, trial: str) -> None:
         if crash := self.crashes.pop(trial, None):

@@ -132,6 +132,10 @@ class GroupRun:
         """Where it stands: the same in every process."""
         return self._run.state()
 
+    def results(self) -> PackState:
+        """The slots that went to their end."""
+        return self._run.results()
+
     def restore(self, state: PackState) -> None:
         """Go on from where another stood; before the first `advance`."""
         self._run.restore(state)

@@ -54,7 +54,7 @@ class RecordedPlanner(ABC):
         """
         while plans := self.generation():
             if left := [plan for plan in plans if not self._replay(plan)]:
-                return [replace(plan, saved=self._saved(plan)) for plan in left]
+                return [replace(plan, saved=(*plan.saved, *self._saved(plan))) for plan in left]
         return []
 
     def _saved(self, plan: PackPlan) -> tuple[bytes, ...]:
@@ -130,6 +130,10 @@ class RecordedPlanner(ABC):
     def on_checkpoint(self, configs: Collection[int], data: bytes) -> None:
         """Keep it."""
         self.checkpoints.save(configs, data)
+
+    @abstractmethod
+    def on_results(self, configs: Collection[int], data: bytes) -> None:
+        """A pack of a search has ended; a planner that searches keeps the best of it."""
 
     def on_warning(self, text: str) -> None:
         """Say what a worker warned of."""

@@ -114,6 +114,10 @@ class FarPlanner:
         """Hand on."""
         self._tell("on_checkpoint", configs, data)
 
+    def on_results(self, configs: Collection[int], data: bytes) -> None:
+        """Hand on."""
+        self._tell("on_results", configs, data)
+
     def on_waiting(self) -> None:
         """Nothing: what this tells would take longer than it saves."""
 

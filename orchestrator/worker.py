@@ -34,7 +34,8 @@ class PackPlan:
 
     Attributes:
         specs: Its slots.
-        keep: Whether finished slots are tested and hand out their tensors.
+        keep: Whether finished slots are tested and hand out their tensors; those of a search are kept as results, which
+            a pack that tests them goes on from.
         saved: Checkpoints to go on from, the oldest first (`pipelines.checkpoint`); slots in none of them start afresh.
     """
 
@@ -80,6 +81,9 @@ class Running(Protocol):
 
     def state(self) -> PackState:
         """Where it stands."""
+
+    def results(self) -> PackState:
+        """The slots that went to their end."""
 
     def restore(self, state: PackState) -> None:
         """Go on from where another stood."""
@@ -213,6 +217,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
             if self._checkpoint_due and not self._running.done:
                 result["checkpoint"] = Parcel(self._running.state().dump())
                 self._checkpointed = time.monotonic()
+            if self._running.done and not self._plan.keep:
+                result["results"] = Parcel(self._running.results().dump())
         except Exception as error:
             self._running = None  # lets go of its memory
             result = {"crash": Crash(_line(error), traceback.format_exc()), "done": True}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from safetensors import SafetensorError
@@ -16,6 +16,7 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from pipelines.errors import PipelineError
+from pipelines.spec import SlotSpec
 
 FORMAT = "orchestrator-checkpoint-1"
 HEADER = "orchestrator"
@@ -49,6 +50,18 @@ class PackState:
     def untold(self) -> PackState:
         """The same for whoever was told nothing yet: slots that have ended are reported once more."""
         return PackState(self.slots, frozenset())
+
+    def as_others(self, specs: Mapping[str, SlotSpec]) -> PackState:
+        """Slots of these keys as those of other specs, for whoever was told nothing yet; the rest is left out.
+
+        Args:
+            specs: By key here. They differ from what the slots had in nothing but their key and configuration.
+        """
+        slots = {
+            spec.key: replace(self.slots[key], values={**self.slots[key].values, "spec": spec.to_dict()})
+            for key, spec in specs.items()
+        }
+        return PackState(slots, frozenset())
 
     def dump(self) -> bytes:
         """As the bytes of a file; equal states give equal bytes."""

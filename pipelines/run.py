@@ -163,6 +163,10 @@ class PackRun:
         """Where the pack stands between two calls of `advance`."""
         return PackState({slot.spec.key: slot.state() for slot in self.pack.slots}, frozenset(self._reported))
 
+    def results(self) -> PackState:
+        """The slots that went to their end, each with its best checkpoint; a pack they are restored to tests them."""
+        return PackState({s.spec.key: s.state() for s in self.pack.slots if s.status == "finished"}, frozenset())
+
     def restore(self, state: PackState) -> None:
         """Go on from where a pack with these slots stood; slots that only one of the two has are left as they are.
 
@@ -193,7 +197,7 @@ class PackRun:
             step=slot.step,
             status=slot.status,
             loss=slot.loss,
-            dev=slot.dev if judged and slot.status != "diverged" else None,
+            dev=slot.dev if (judged or slot.status == "finished") and slot.status != "diverged" else None,
             best=best.quality if best else None,
             best_step=best.step if best else 0,
             final=self._final(slot) if self.keep and slot.status == "finished" else None,

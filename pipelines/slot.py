@@ -180,7 +180,10 @@ class Slot:
                 self.params[name].copy_(tensor)
 
     def state(self) -> SlotState:
-        """Everything `restore` needs: all that is not here follows from the spec and the step."""
+        """Everything `restore` needs: all that is not here follows from the spec and the step.
+
+        Of a slot that has ended that is its best checkpoint; there may be none of one that diverged.
+        """
         values = {
             "spec": self.spec.to_dict(),
             "rows": len(self.data.train),
@@ -191,15 +194,20 @@ class Slot:
             "dev": asdict(self.dev) if self.dev else None,
             "best": asdict(replace(self.best, tensors={})) if self.best else None,
         }
-        tensors = dict(self.params)
-        for name, parameter in self.params.items():
-            tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in self.optimizer.state[parameter].items()}
+        tensors: dict[str, Tensor] = {}
+        if self.status == "training":
+            tensors |= self.params
+            for name, parameter in self.params.items():
+                moments = self.optimizer.state[parameter]
+                tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in moments.items()}
         if self.best:
             tensors |= {f"{_BEST}{name}": tensor for name, tensor in self.best.tensors.items()}
         return SlotState(values, {name: _copied(tensor) for name, tensor in tensors.items()})
 
     def restore(self, state: SlotState) -> None:
         """Go on from where a slot of the same spec and rows was; every number that follows is the same, bit by bit.
+
+        One that had ended gets its best checkpoint.
 
         Raises:
             PipelineError: The state is of another slot, of other rows, or not whole.
@@ -210,26 +218,34 @@ class Slot:
                 f"the checkpoint is of another slot than {self.spec.key!r}: it has {values['spec']} and "
                 f"{values['rows']} training rows, wanted are {self.spec.to_dict()} and {len(self.data.train)}"
             )
-        if missing := sorted(self.params.keys() - state.tensors.keys()):
-            raise PipelineError(f"the checkpoint of slot {self.spec.key!r} lacks the tensors {missing}")
-        device = self.params["prompt"].device
-        with torch.no_grad():
-            for name, parameter in self.params.items():
-                parameter.copy_(state.tensors[name])
-                moments = _under(f"{_OPTIMIZER}{name}/", state.tensors)
-                # AdamW counts its steps on the CPU
-                self.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" else value.to(device, copy=True)
-                    for key, value in moments.items()
-                }
+        if values["status"] == "training":
+            self._restore_training(state.tensors)
         self.step, self.status, self.stale = values["step"], values["status"], values["stale"]
         self.loss = values["loss"]
         self.dev = Quality(**values["dev"]) if values["dev"] else None
         self.best = None
         if best := values["best"]:
-            tensors = {name: tensor.to(device, copy=True) for name, tensor in _under(_BEST, state.tensors).items()}
+            kept = _under(_BEST, state.tensors)
+            self._check_whole(kept)
+            tensors = {name: tensor.to(self.params[name].device, copy=True) for name, tensor in kept.items()}
             self.best = Best(best["step"], Quality(**best["quality"]) if best["quality"] else None, tensors)
         self._batches = batches(len(self.data.train), self.spec.batch, self.spec.seed, self.step)
+
+    def _restore_training(self, tensors: Mapping[str, Tensor]) -> None:
+        self._check_whole(tensors)
+        with torch.no_grad():
+            for name, parameter in self.params.items():
+                parameter.copy_(tensors[name])
+                moments = _under(f"{_OPTIMIZER}{name}/", tensors)
+                # AdamW counts its steps on the CPU
+                self.optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
+                    for key, value in moments.items()
+                }
+
+    def _check_whole(self, tensors: Mapping[str, Tensor]) -> None:
+        if missing := sorted(self.params.keys() - tensors.keys()):
+            raise PipelineError(f"the checkpoint of slot {self.spec.key!r} lacks the tensors {missing}")
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -184,6 +184,10 @@ class TimedRun:
         """Where the pack stands."""
         return self.run.state()
 
+    def results(self) -> PackState:
+        """The slots that went to their end."""
+        return self.run.results()
+
     def restore(self, state: PackState) -> None:
         """Go on from where another stood."""
         self.run.restore(state)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.comparison import ordered, print_rows
 from orchestrator.errors import RunFailedError, UsageError
 from orchestrator.fewshot_planner import FewshotPlanner
@@ -27,7 +28,7 @@ def fewshot(
     runner: Callable[[Job, int], StartPack] = BackboneRunner,
     resumed: Resumed | None = None,
 ) -> StoredPrompt:
-    """Search, retrain the best configurations, test them, and store the winner.
+    """Search, test the best configurations, and store the winner.
 
     Args:
         settings: What the user asked for.
@@ -94,9 +95,13 @@ def fewshot(
         digests={f"draw {seed}": draw.digest for seed, draw in zip(seeds, draws, strict=True)},
         sources=[source.stored.ref for source in sources],
     )
-    with session(goal, setup, settings, job, console, resumed) as running:
-        planner = FewshotPlanner(running, setup, draws, sources)
+    with (
+        session(goal, setup, settings, job, console, resumed) as running,
+        (Checkpoints.reopen if resumed else Checkpoints)(setup.store, running.recorder.parent, "leaders") as leaders,
+    ):
+        planner = FewshotPlanner(running, setup, draws, sources, leaders)
         running.train(planner, runner)
+        leaders.forget()
         if not planner.rows:
             raise RunFailedError(
                 "no configuration came through: "

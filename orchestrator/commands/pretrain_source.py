@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -108,6 +108,9 @@ class SourcePlanner(RecordedPlanner):
             f"stored {stored.ref}: {prepared.data.metric} {test:.1%} on test, {outcome.dev_score:.1%} on dev"
             f"{said_of_answers(outcome.test_metrics)}"
         )
+
+    def on_results(self, configs: Collection[int], data: bytes) -> None:
+        """There are none: nothing is searched."""
 
     def _spec(self, config: int, prepared: Prepared) -> SlotSpec:
         setup, name = self.setup, prepared.task.name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.checkpoints import FOLDER, Checkpoints
+from orchestrator.checkpoints import Checkpoints
 from pipelines.checkpoint import PackState, SlotState
 from prompts_store import PromptStore
 
@@ -33,7 +33,8 @@ def run_id(store: PromptStore) -> str:
 
 
 def files(store: PromptStore, run_id: str) -> list[Path]:
-    return sorted((Path(store.client.get_run(run_id).info.artifact_uri.removeprefix("file://")) / FOLDER).iterdir())
+    artifacts = Path(store.client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
+    return sorted((artifacts / "checkpoints").iterdir())
 
 
 def test_the_newest_of_each_configuration(store: PromptStore, run_id: str) -> None:

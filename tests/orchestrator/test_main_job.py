@@ -122,6 +122,24 @@ def test_finals_are_tested_and_trace_their_start(folder: Path, client: MlflowCli
     assert "stored dept-minilm-sample.cb/1" in text
 
 
+def test_what_the_search_trained_to_its_end_is_not_trained_again(client: MlflowClient) -> None:
+    """A finalist that halving had dropped is: it is evaluated at its start, as whatever is trained."""
+    found = runs(client, "fewshot.sample.cb")
+    trials = {r.info.run_name.partition(":")[0]: r for r in found if role(r) == "trial"}
+    finals = [r for r in found if role(r) == "final" and "searched_as" in r.data.tags]
+    assert len(finals) == 2
+    ended = set()
+    for final in finals:
+        searched = trials[final.data.tags["searched_as"]]
+        steps = [point.step for point in client.get_metric_history(final.info.run_id, "dev_score")]
+        state = searched.data.tags["orchestrator.state"]
+        assert (len(steps), steps[0] > 0) == ((1, True) if state == "finished" else (len(steps), False))
+        if state == "finished":
+            assert final.data.metrics["best_objective"] == searched.data.metrics["best_objective"]
+        ended.add(state)
+    assert "finished" in ended
+
+
 def test_compare_prints_the_table_and_writes_it(folder: Path) -> None:
     text = run(folder, "compare", "--target", "cb")
     assert "sample.cb" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from orchestrator.cluster import Workers, connect
 from orchestrator.packs import run_packs
 from orchestrator.worker import Crash, PackPlan
+from pipelines.checkpoint import PackState, SlotState
 from pipelines.run import Report
 from pipelines.slot import Quality
 from pipelines.spec import SlotSpec
@@ -55,6 +56,9 @@ class StubRun:
             for s, q in zip(self.specs, quality, strict=True)
         ]
 
+    def results(self) -> PackState:
+        return PackState({s.key: SlotState({}, {}) for s in self.specs}, frozenset())
+
 
 @dataclass
 class StubRunner:
@@ -75,6 +79,7 @@ class Log:
     failed: dict[int, Crash] = field(default_factory=dict)
     placed: list[list[int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    results: list[tuple[list[int], list[str]]] = field(default_factory=list)
     steps: int = 0
     seen_when_asked: list[int] = field(default_factory=list)
 
@@ -91,6 +96,9 @@ class Log:
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         (config,) = plan.configs
         self.failed[config] = crash
+
+    def on_results(self, configs: Sequence[int], data: bytes) -> None:
+        self.results.append((list(configs), sorted(PackState.parse(data).slots)))
 
     def on_waiting(self) -> None:
         pass
@@ -113,12 +121,14 @@ def plan(*configs: int) -> PackPlan:
 
 
 def test_a_generation_is_in_before_the_next_is_asked_for(workers: Workers) -> None:
-    log = Log([[plan(0, 1), plan(2)], [plan(3)]])
+    """With the results of what was searched; those of a pack whose slots are kept came with its reports."""
+    log = Log([[plan(0, 1), plan(2)], [replace(plan(3), keep=True)]])
     run_packs(log, StubRunner(), workers)
     assert sorted(log.finished) == [0, 1, 2, 3]
     assert log.seen_when_asked == [0, 3, 4]
     assert sorted(log.placed) == [[0, 1], [2], [3]]
     assert log.steps == 16
+    assert sorted(log.results) == [([0, 1], ["0/0", "1/0"]), ([2], ["2/0"])]
 
 
 def test_an_exception_costs_only_the_configuration_that_raised_it(workers: Workers) -> None:

@@ -178,6 +178,26 @@ def test_half_a_pack_goes_on_from_its_part(backbone: Backbone) -> None:
         assert one.best.quality.objective == pytest.approx(other.best.quality.objective, abs=1e-4)
 
 
+def test_results_of_a_search_are_tested_by_another_pack_as_they_are(backbone: Backbone) -> None:
+    searched = make_run(backbone)
+    run_through(searched)
+    results = PackState.parse(searched.results().dump())
+    finished = {slot.spec.key: slot for slot in searched.pack.slots if slot.status == "finished"}
+    assert set() < results.slots.keys() == finished.keys() < {spec.key for spec in MIXED}
+    others = {key: replace(slot.spec, key=f"9/{key}", config=9) for key, slot in finished.items()}
+    tested = make_run(backbone, list(others.values()), keep=True)
+    tested.restore(results.as_others(others))
+    reports = {report.spec.key: report for report in tested.advance()}
+    assert tested.done
+    for key, slot in finished.items():
+        report = reports[others[key].key]
+        assert slot.best
+        assert report.final
+        assert (report.step, report.best_step, report.best) == (slot.step, slot.best.step, slot.best.quality)
+        assert report.final.test
+        assert all(torch.equal(tensor, report.final.tensors[name]) for name, tensor in slot.best.tensors.items())
+
+
 def test_slots_without_a_state_begin_at_their_start(backbone: Backbone) -> None:
     first = make_run(backbone, MIXED[:1])
     first.advance()
