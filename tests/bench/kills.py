@@ -1,11 +1,12 @@
 """Kills drivers with SIGKILL at random points, resumes them, and compares with a command that was left alone.
 
-    python -m tests.bench.kills --times 20 --seed 0
+    python -m tests.bench.kills --times 20 --seed 0 [--sample]
 
 For each of `pretrain-source` and `fewshot`: no artifact lost, none twice, no run left RUNNING, the same numbers, and
 nothing left behind in the spool. The moment is drawn from the time that the fastest undisturbed command took; one that
 had ended by then does not count and is drawn again. The end of each line says what was found; the exit code is 1 if
-anything differs.
+anything differs. The work is a tiny encoder's on tiny rows, so that kills fall into everything a command does; with
+`--sample` it is the embedded encoder's on the sample tasks, and most fall into passes.
 """
 
 from __future__ import annotations
@@ -27,10 +28,37 @@ from mlflow import MlflowClient
 
 from prompts_store import PromptStore
 from tests.databases import make_database
-from tests.orchestrator.test_main_job import command, environment, run, runs
-from tests.orchestrator.test_resume import FEWSHOT, SOURCES, numbers, parents
+from tests.orchestrator.processes import command, environment, run, runs
+from tests.orchestrator.test_resume import numbers, parents
+from tests.orchestrator.tiny_work import UNMEASURED, write_rows
+from tests.pipelines.tiny import build_model, build_tokenizer
 
-EXPERIMENTS = {"pretrain-source": ("pretrain-source", SOURCES), "fewshot": ("fewshot.sample.cb", FEWSHOT)}
+SOURCES = ["pretrain-source", "--tasks", "sst2,mnli", "--batch", "8", "--checkpoint-every", "1"]
+FEWSHOT = ["fewshot", "--target", "cb", "--k", "4", "--from", "scratch", "--trials", "4", "--pack", "2", "--seeds", "1"]
+COMMANDS = {
+    "pretrain-source": (SOURCES, ["--steps", "1500", "--eval-every", "100"], ["--steps", "6", "--eval-every", "3"]),
+    "fewshot": (FEWSHOT, ["--steps", "800", "--eval-every", "200"], ["--steps", "8", "--eval-every", "4"]),
+}
+"""Their arguments, and how long they train on tiny and on sample work."""
+SAMPLE = ["--data", "sample", "--max-length", "32"]
+
+
+def work(name: str, top: Path, sample: bool) -> list[str]:
+    """All arguments of a command."""
+    command, tiny, small = COMMANDS[name]
+    if sample:
+        return [*command, *small, *SAMPLE]
+    rows, backbone = top / "rows", top / "tiny-bert"
+    if not backbone.exists():
+        write_rows(rows)
+        build_tokenizer("encoder").save_pretrained(backbone)
+        build_model("bert").save_pretrained(backbone)
+    return [*command, *tiny, "--data", str(rows), "--backbone", str(backbone), *UNMEASURED]
+
+
+def experiment_of(name: str, sample: bool) -> str:
+    """The MLflow experiment of a command's runs."""
+    return name if name == "pretrain-source" else f"fewshot.{'sample.' if sample else ''}cb"
 
 
 def found(folder: Path, experiment: str) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -80,11 +108,10 @@ def place(top: Path, name: str) -> Path:
     return folder
 
 
-def undisturbed(top: Path, name: str) -> tuple[float, Any]:
+def undisturbed(top: Path, name: str, experiment: str, arguments: list[str]) -> tuple[float, Any]:
     """How long the command takes when it is left alone, and what it ends with; kept in the folder."""
     kept = top / f"{name}.json"
     if not kept.exists():
-        experiment, arguments = EXPERIMENTS[name]
         seconds, ends = [], []
         for number in range(2):  # the first also measures how to fit packs to this machine
             folder = place(top, f"{name}-undisturbed-{number}")
@@ -103,8 +130,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--what", choices=list(EXPERIMENTS), help="only this command")
+    parser.add_argument("--what", choices=list(COMMANDS), help="only this command")
     parser.add_argument("--folder", type=Path, help="keeps the undisturbed ends, for a series in several parts")
+    parser.add_argument("--sample", action="store_true", help="the embedded encoder on the sample tasks")
     options = parser.parse_args()
     draw = random.Random(options.seed)
     lines: list[dict[str, Any]] = []
@@ -113,9 +141,9 @@ def main() -> None:
         top.mkdir(exist_ok=True)
         os.environ["ORCHESTRATOR_CACHE"] = str(top / "cache")
         make_database(top / "mlflow.db")
-        for name in [options.what] if options.what else EXPERIMENTS:
-            experiment, arguments = EXPERIMENTS[name]
-            took, expected = undisturbed(top, name)
+        for name in [options.what] if options.what else COMMANDS:
+            experiment, arguments = experiment_of(name, options.sample), work(name, top, options.sample)
+            took, expected = undisturbed(top, name, experiment, arguments)
             print(f"{name}: {took:.1f} s undisturbed, stored {', '.join(expected[1])}", flush=True)
             killed = 0
             while killed < options.times:

@@ -24,9 +24,10 @@ from typing import Any
 from mlflow import MlflowClient
 
 from prompts_store import PromptStore
+from tests.bench.kills import FEWSHOT, SAMPLE
 from tests.databases import make_database
-from tests.orchestrator.test_main_job import command, environment, runs
-from tests.orchestrator.test_resume import FEWSHOT, children, numbers, parents
+from tests.orchestrator.processes import command, environment, runs
+from tests.orchestrator.test_resume import children, numbers, parents
 from tests.servers import Server, serving
 
 EXPERIMENT = "fewshot.sample.cb"
@@ -82,7 +83,7 @@ def spooled_ends() -> int:
 def search(folder: Path, server: Server, seconds: float, kill_driver: bool) -> dict[str, Any]:
     """Run a search, with the server away for so many seconds in the middle; returns what was seen."""
     start = time.monotonic()
-    process = started(folder, server, *FEWSHOT)
+    process = started(folder, server, *FEWSHOT, *SAMPLE, "--steps", "8", "--eval-every", "4")
     spooled = 0
     if seconds:
         wait_until(lambda: searching(server), folder, process)

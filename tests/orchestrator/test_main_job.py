@@ -6,9 +6,6 @@ import csv
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from tests.orchestrator.processes import command, environment, read_until, run, runs
+from tests.orchestrator.tiny_work import UNMEASURED, write_rows
+from tests.pipelines.tiny import TinyFolder
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PRETRAIN = ["pretrain-source", "--tasks", "mnli,sst2", "--data", "sample", "--steps", "20", "--eval-every", "10"]
@@ -24,22 +25,6 @@ FEWSHOT = [
     *("fewshot", "--target", "cb", "--k", "16", "--data", "sample"),
     *("--trials", "4", "--seeds", "2", "--steps", "8", "--eval-every", "2"),
 ]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "orchestrator", *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-
-
-def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=400, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +39,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-
-
-def runs(client: MlflowClient, experiment: str) -> list[Run]:
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    return list(client.search_runs([found.experiment_id], order_by=["attributes.start_time"]))
 
 
 def role(run: Run) -> str | None:
@@ -169,15 +148,18 @@ def test_the_same_command_gives_the_same_numbers(folder: Path, client: MlflowCli
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_closes_the_runs_and_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupt_closes_the_runs_and_leaves_no_process(
+    tmp_path: Path, tiny_folder: TinyFolder, number: signal.Signals
+) -> None:
+    arguments = ["pretrain-source", "--tasks", "sst2", "--steps", "1000000", "--eval-every", "100", *UNMEASURED]
+    arguments += ["--data", str(write_rows(tmp_path / "rows")), "--backbone", str(tiny_folder("bert"))]
     process = subprocess.Popen(
-        command("pretrain-source", "--tasks", "sst2", "--data", "sample", "--steps", "100000"),
-        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        command(*arguments), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        _read_until(process, lambda line: "/100000 steps" in line and not line.startswith("pretraining: 0/"))
+        read_until(process, lambda line: "/1000000 steps" in line and not line.startswith("pretraining: 0/"))
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         process.send_signal(number)
@@ -190,19 +172,7 @@ def test_an_interrupt_closes_the_runs_and_leaves_no_process(tmp_path: Path, numb
     assert not alive
     found = runs(MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"), "pretrain-source")
     assert [r.info.status for r in found] == ["KILLED", "KILLED"]
-    assert not list(tmp_path.rglob("*.safetensors"))
-
-
-def _read_until(process: subprocess.Popen[str], wanted: Callable[[str], bool], seconds: float = 180) -> None:
-    assert process.stdout is not None
-    deadline = time.monotonic() + seconds
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if wanted(line):
-            return
-        assert time.monotonic() < deadline, "".join(lines)
-    raise AssertionError("the command ended first:\n" + "".join(lines))
+    assert not list((tmp_path / "mlartifacts").rglob("*.safetensors"))
 
 
 def test_without_dev_rows_every_start_is_tested_and_stored(folder: Path, client: MlflowClient) -> None:

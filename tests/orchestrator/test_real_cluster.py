@@ -17,9 +17,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.orchestrator.cluster_work import children, numbers, write_rows
 from tests.orchestrator.nodes import Cluster, Node, finish, namespaces_allowed, two_nodes
 from tests.orchestrator.postgres import postgres, postgres_programs
+from tests.orchestrator.tiny_work import UNMEASURED, children, numbers, write_rows
 from tests.pipelines.tiny import TinyFolder
 from tests.servers import serving
 
@@ -30,8 +30,7 @@ PRETRAIN += ["--eval-every", "8", "--dtype", "float32", "--max-length", "48"]
 FEWSHOT = ["fewshot", "--target", "cb", "--k", "8", "--data", "sample", "--trials", "2", "--pack", "1"]
 FEWSHOT += ["--seeds", "1", "--steps", "2", "--eval-every", "1"]
 SEARCH = ["fewshot", "--target", "cb", "--k", "8", "--from", "scratch", "--trials", "4", "--pack", "1", "--seeds", "1"]
-SEARCH += ["--steps", "1500", "--eval-every", "100", "--checkpoint-every", "0"]
-SEARCH += ["--dtype", "float32", "--attention", "eager", "--chunk-tokens", "1024"]
+SEARCH += ["--steps", "1500", "--eval-every", "100", "--checkpoint-every", "0", *UNMEASURED]
 SOURCES = ["pretrain-source", "--tasks", "mnli,sst2", "--steps", "6", "--eval-every", "3", "--batch", "8"]
 
 

@@ -27,17 +27,21 @@ from prompts_store import PromptStore
 from prompts_store.checking import verify
 from prompts_store.cleaning import collect
 from tests.orchestrator.helpers import console
-from tests.orchestrator.test_main_job import command, environment, run, runs
+from tests.orchestrator.processes import command, environment, run, runs
 from tests.orchestrator.test_search import report
+from tests.orchestrator.tiny_work import UNMEASURED, write_rows
+from tests.pipelines.tiny import TinyFolder
 
-FEWSHOT = [
-    *("fewshot", "--target", "cb", "--k", "4", "--data", "sample", "--from", "scratch"),
-    *("--trials", "4", "--pack", "2", "--seeds", "1", "--steps", "8", "--eval-every", "4", "--max-length", "32"),
-]
-SOURCES = [
-    *("pretrain-source", "--tasks", "sst2,qqp", "--data", "sample"),
-    *("--steps", "6", "--eval-every", "3", "--batch", "8", "--max-length", "32"),
-]
+FEWSHOT = ["fewshot", "--target", "cb", "--k", "4", "--from", "scratch", "--trials", "4", "--pack", "2", "--seeds", "1"]
+FEWSHOT += ["--steps", "400", "--eval-every", "100"]
+SOURCES = ["pretrain-source", "--tasks", "sst2,mnli", "--steps", "6", "--eval-every", "3", "--batch", "8"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_folder: TinyFolder) -> list[str]:
+    """Settings by which a command takes little more than its start."""
+    rows = write_rows(tmp_path_factory.mktemp("rows") / "rows")
+    return ["--data", str(rows), "--backbone", str(tiny_folder("bert")), *UNMEASURED]
 
 
 def parents(found: list[Run]) -> list[Run]:
@@ -96,28 +100,27 @@ def place(folder: Path, empty_database: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> dict[str, Any]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, tiny: list[str]) -> dict[str, Any]:
     folder = place(tmp_path_factory.mktemp("undisturbed") / "work", empty_database)
-    run(folder, *FEWSHOT)
-    return numbers(MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), "fewshot.sample.cb")
+    run(folder, *FEWSHOT, *tiny)
+    return numbers(MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), "fewshot.cb")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("ended", [2])
 def test_a_killed_search_goes_on_to_the_same_numbers(
-    tmp_path: Path, empty_database: Path, undisturbed: dict[str, Any], ended: int
+    tmp_path: Path, empty_database: Path, tiny: list[str], undisturbed: dict[str, Any]
 ) -> None:
     folder = place(tmp_path / "work", empty_database)
-    kill_when(folder, FEWSHOT, "fewshot.sample.cb", ended)
+    kill_when(folder, [*FEWSHOT, *tiny], "fewshot.cb", 2)
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    (parent,) = parents(runs(client, "fewshot.sample.cb"))
+    (parent,) = parents(runs(client, "fewshot.cb"))
     assert parent.info.status == "RUNNING"
     assert parent.info.run_id[:8] in run(folder, "resume")
     text = run(folder, "resume", "latest")
     assert "had ended" in text
-    assert numbers(client, "fewshot.sample.cb") == undisturbed
-    assert {r.info.status for r in runs(client, "fewshot.sample.cb")} == {"FINISHED"}
+    assert numbers(client, "fewshot.cb") == undisturbed
+    assert {r.info.status for r in runs(client, "fewshot.cb")} == {"FINISHED"}
     assert len(PromptStore(f"sqlite:///{folder / 'mlflow.db'}").list()) == 1
     assert "nothing to resume" in run(folder, "resume")
 
@@ -139,19 +142,21 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_sources_of_a_command_killed_while_storing_are_stored_once_each(tmp_path: Path, empty_database: Path) -> None:
+def test_sources_of_a_command_killed_while_storing_are_stored_once_each(
+    tmp_path: Path, empty_database: Path, tiny: list[str]
+) -> None:
     """Killed when the first has ended, and the second's version is there but its run does not know it yet."""
     folder = place(tmp_path / "work", empty_database)
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_THE_SECOND, *SOURCES],
+        [sys.executable, "-c", KILLED_AT_THE_SECOND, *SOURCES, *tiny],
         cwd=folder, env=environment() | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     store = PromptStore(f"sqlite:///{folder / 'mlflow.db'}")
     before = [(p.task, p.ref, p.tensors_sha256, p.created) for p in store.list()]
-    assert sorted(task for task, *_ in before) == ["sample.qqp", "sample.sst2"]
-    run(folder, "resume", "sample.sst2,sample.qqp")
+    assert sorted(task for task, *_ in before) == ["mnli", "sst2"]
+    run(folder, "resume", "sst2,mnli")
     stored = store.list()
     assert [(p.task, p.ref, p.tensors_sha256, p.created) for p in stored] == before
     assert all(set(p.aliases) == {"best", "latest"} for p in stored)
@@ -168,9 +173,9 @@ def test_sources_of_a_command_killed_while_storing_are_stored_once_each(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_long_source_goes_on_from_its_checkpoint(tmp_path: Path, empty_database: Path) -> None:
-    arguments = [*("pretrain-source", "--tasks", "sst2", "--data", "sample", "--checkpoint-every", "0")]
-    arguments += ["--steps", "60", "--eval-every", "10", "--batch", "8", "--max-length", "32"]
+def test_a_long_source_goes_on_from_its_checkpoint(tmp_path: Path, empty_database: Path, tiny: list[str]) -> None:
+    arguments = ["pretrain-source", "--tasks", "sst2", "--checkpoint-every", "0", *tiny]
+    arguments += ["--steps", "600", "--eval-every", "50", "--batch", "8"]
     whole, killed = (place(tmp_path / name, empty_database) for name in ("whole", "killed"))
     run(whole, *arguments)
     kill_when(killed, arguments, "pretrain-source", 0, lambda: bool(checkpoints(killed)))
@@ -178,7 +183,7 @@ def test_a_long_source_goes_on_from_its_checkpoint(tmp_path: Path, empty_databas
         command("resume", "latest"), cwd=killed, env=environment(), capture_output=True, text=True, timeout=400,
         check=True,
     )  # fmt: skip
-    assert "sample.sst2: going on from checkpoints" in done.stderr
+    assert "sst2: going on from checkpoints" in done.stderr
     assert not checkpoints(killed)
     expected, found = (
         numbers(MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), "pretrain-source") for folder in (whole, killed)

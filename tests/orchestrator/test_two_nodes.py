@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestrator.cluster_work import children, write_rows
 from tests.orchestrator.nodes import Cluster, two_nodes
+from tests.orchestrator.tiny_work import UNMEASURED, children, write_rows
 from tests.pipelines.tiny import TinyFolder
 from tests.servers import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-COMMON = ["--dtype", "float32", "--attention", "eager", "--chunk-tokens", "1024"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +26,7 @@ def test_both_commands_on_both_nodes(
 ) -> None:
     uri, folder = shared_server.uri, tmp_path / "empty"
     folder.mkdir()
-    common = ["--backbone", str(tiny_folder("bert")), "--data", str(write_rows(tmp_path / "rows")), *COMMON]
+    common = ["--backbone", str(tiny_folder("bert")), "--data", str(write_rows(tmp_path / "rows")), *UNMEASURED]
     sources = ["pretrain-source", "--tasks", "mnli,sst2", "--steps", "6", "--eval-every", "3", "--batch", "8"]
     cluster.run(uri, folder, *sources, *common, "--ray-address", cluster.address)  # this machine is a node
     learned = children(uri, "pretrain-source")
@@ -48,7 +46,7 @@ def test_one_source_on_both_nodes(
     cluster: Cluster, shared_server: Server, tiny_folder: TinyFolder, tmp_path: Path
 ) -> None:
     """Each node has one CPU, so that two workers are on both."""
-    arguments = ["pretrain-source", "--tasks", "sst2", "--steps", "6", "--eval-every", "3", "--batch", "7", *COMMON]
+    arguments = ["pretrain-source", "--tasks", "sst2", "--steps", "6", "--eval-every", "3", "--batch", "7", *UNMEASURED]
     arguments += ["--backbone", str(tiny_folder("bert")), "--data", str(write_rows(tmp_path / "rows"))]
     found = {}
     for parallel in (1, 2):
