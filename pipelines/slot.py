@@ -80,6 +80,7 @@ class Slot:
         self.optimizer = torch.optim.AdamW(
             [{"params": [self.params[n] for n in names], "lr": lr, "peak": lr} for names, lr in groups if names],
             weight_decay=0.0,  # has no effect in the released code, whatever it is given
+            fused=True,  # a quarter of the time, on CPUs too
         )
         self.step = 0
         self.status: Status = "training"
@@ -237,10 +238,8 @@ class Slot:
             for name, parameter in self.params.items():
                 parameter.copy_(tensors[name])
                 moments = _under(f"{_OPTIMIZER}{name}/", tensors)
-                # AdamW counts its steps on the CPU
                 self.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
-                    for key, value in moments.items()
+                    key: value.to(parameter.device, copy=True) for key, value in moments.items()
                 }
 
     def _check_whole(self, tensors: Mapping[str, Tensor]) -> None:
