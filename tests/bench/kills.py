@@ -4,9 +4,10 @@
 
 For each of `pretrain-source` and `fewshot`: no artifact lost, none twice, no run left RUNNING, the same numbers, and
 nothing left behind in the spool. The moment is drawn from the time that the fastest undisturbed command took, less its
-first third, in which Python and Ray start; one whose run had ended by then does not count and is drawn again. The end of each line says what was found; the exit code is 1 if
-anything differs. The work is a tiny encoder's on tiny rows, so that kills fall into everything a command does; with
-`--sample` it is the embedded encoder's on the sample tasks, and most fall into passes.
+first third, in which Python and Ray start; one whose run had ended by then does not count and is drawn again. The end
+of each line says what was found; the exit code is 1 if anything differs. The work is a tiny encoder's on tiny rows, so
+that kills fall into everything a command does; with `--sample` it is the embedded encoder's on the sample tasks, and
+most fall into passes.
 """
 
 from __future__ import annotations
