@@ -149,7 +149,8 @@ def main() -> None:
             print(f"{name}: {took:.1f} s undisturbed, stored {', '.join(expected[1])}", flush=True)
             killed = 0
             while killed < options.times:
-                folder = place(top, f"{name}-killed")
+                # a new place each time: MLflow keeps the database of a path open, though it was deleted since
+                folder = place(top, f"{name}-killed-{len(lines)}")
                 at = draw.uniform(1 / 3, 1.0) * took
                 alive, start = kill_after(folder, arguments, at), time.monotonic()
                 how = resume(folder, arguments, experiment) if alive else ENDED
