@@ -1,6 +1,6 @@
 """Does halving find as good a configuration as training all of them to the end, and what does it save?
 
-    python -m tests.bench.halving [--targets sst2,qqp] [--searches 5] [--trials 12] [--steps 40] [--json FILE]
+    python -m tests.bench.halving [--targets sst2,qqp] [--searches 5] [--first 0] [--trials 12] [--steps 40] [--json FILE]
 
 For each search: the same configurations, proposed by Optuna on the same rows in packs of 4, once all to the end and
 once with halving as `orchestrator fewshot` has it; the configuration chosen by dev is trained again and tested. Printed
@@ -137,16 +137,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     parser.add_argument("--targets", default="sst2,qqp")
     parser.add_argument("--searches", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="begin with this search; the JSON goes on from the file's")
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--data", default="sample")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    backbone, found = load_backbone("minilm"), []
+    backbone = load_backbone("minilm")
+    found = json.loads(options.json.read_text())["searches"] if options.first else []
     with tempfile.TemporaryDirectory() as folder, own_store(Path(folder)):
         for target in options.targets.split(","):
-            for number in range(options.searches):
+            for number in range(options.first, options.searches):
                 settings = FewshotSettings(
                     target=target, k=16, data=options.data, start=SCRATCH, trials=options.trials, seeds=options.seeds,
                     steps=options.steps, eval_every=max(1, options.steps // 5), seed=100 * number,
