@@ -1,6 +1,6 @@
 """Does halving find as good a configuration as training all of them to the end, and what does it save?
 
-    python -m tests.bench.halving [--targets sst2,qqp] [--searches 5] [--first 0] [--trials 12] [--steps 40] [--json FILE]
+    python -m tests.bench.halving [--targets sst2,qqp] [--searches 5] [--first 0] [--trials 12] [--json FILE]
 
 For each search: the same configurations, proposed by Optuna on the same rows in packs of 4, once all to the end and
 once with halving as `orchestrator fewshot` has it; the configuration chosen by dev is trained again and tested. Printed
