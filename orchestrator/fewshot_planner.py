@@ -91,7 +91,8 @@ class FewshotPlanner(RecordedPlanner):
         number = min(self._workers * self._configs_per_pack, self.settings.trials - first)
         self._generation = list(range(first, first + number))
         if self._generation:
-            return self._share_out([self._ask(config) for config in self._generation])
+            plans = self._share_out([self._ask(config) for config in self._generation])
+            return [replace(plan, floors=self._floors(plan.configs)) for plan in plans]
         return [] if self._finalists else self._train(self._found())
 
     def replays(self, plan: PackPlan) -> bool:
@@ -170,6 +171,15 @@ class FewshotPlanner(RecordedPlanner):
             usual = self._space.usual(Start(SCRATCH, self._shape.m, self._shape.r))
             finalists.insert(0, Finalist(usual, DEPT, None))
         return finalists + self._zero_shot()
+
+    def _floors(self, configs: Sequence[int]) -> dict[int, float]:
+        """Of each configuration, the objective of the best before it that went to its end and starts alike, if any."""
+        best = {
+            self._choices[leader].start == SCRATCH: self.outcomes[leader].objective
+            for leader in self._leaders()
+            if self._finished(leader)
+        }
+        return {config: best[kind] for config in configs if (kind := self._choices[config].start == SCRATCH) in best}
 
     def _leaders(self) -> list[int]:
         """The best of the search from scratch, and the best from a source."""

@@ -50,7 +50,7 @@ class Planner(Protocol):
         """The state of configurations under way, for when this process dies too."""
 
     def on_results(self, configs: Collection[int], data: bytes) -> None:
-        """A pack of a search with these configurations has ended: its slots that went to their end."""
+        """A pack of a search with these configurations has ended: those of them that are better than their floors."""
 
     def on_waiting(self) -> None:
         """Workers are at work, and nobody waits for this process."""

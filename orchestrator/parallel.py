@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -132,9 +132,9 @@ class GroupRun:
         """Where it stands: the same in every process."""
         return self._run.state()
 
-    def results(self) -> PackState:
-        """The slots that went to their end."""
-        return self._run.results()
+    def results(self, floors: Mapping[int, float]) -> PackState:
+        """The configurations that went to their end and are better than that."""
+        return self._run.results(floors)
 
     def restore(self, state: PackState) -> None:
         """Go on from where another stood; before the first `advance`."""

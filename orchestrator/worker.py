@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import ray
@@ -36,12 +36,14 @@ class PackPlan:
         specs: Its slots.
         keep: Whether finished slots are tested and hand out their tensors; those of a search are kept as results, which
             a pack that tests them goes on from.
+        floors: By configuration of a search, the objective it has to exceed for its results to be of use to anyone.
         saved: Checkpoints to go on from, the oldest first (`pipelines.checkpoint`); slots in none of them start afresh.
     """
 
     specs: tuple[SlotSpec, ...]
     keep: bool = False
     saved: tuple[bytes, ...] = ()
+    floors: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def configs(self) -> list[int]:
@@ -60,7 +62,7 @@ class PackPlan:
             return [self]
         first = set(configs[: len(configs) // 2])
         return [
-            PackPlan(tuple(spec for spec in self.specs if (spec.config in first) is side), self.keep, self.saved)
+            replace(self, specs=tuple(spec for spec in self.specs if (spec.config in first) is side))
             for side in (True, False)
         ]
 
@@ -82,8 +84,8 @@ class Running(Protocol):
     def state(self) -> PackState:
         """Where it stands."""
 
-    def results(self) -> PackState:
-        """The slots that went to their end."""
+    def results(self, floors: Mapping[int, float]) -> PackState:
+        """The configurations that went to their end and are better than that."""
 
     def restore(self, state: PackState) -> None:
         """Go on from where another stood."""
@@ -218,7 +220,9 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]
                 result["checkpoint"] = Parcel(self._running.state().dump())
                 self._checkpointed = time.monotonic()
             if self._running.done and not self._plan.keep:
-                result["results"] = Parcel(self._running.results().dump())
+                results = self._running.results(self._plan.floors)
+                if results.slots:
+                    result["results"] = Parcel(results.dump())
         except Exception as error:
             self._running = None  # lets go of its memory
             result = {"crash": Crash(_line(error), traceback.format_exc()), "done": True}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -163,9 +165,23 @@ class PackRun:
         """Where the pack stands between two calls of `advance`."""
         return PackState({slot.spec.key: slot.state() for slot in self.pack.slots}, frozenset(self._reported))
 
-    def results(self) -> PackState:
-        """The slots that went to their end, each with its best checkpoint; a pack they are restored to tests them."""
-        return PackState({s.spec.key: s.state() for s in self.pack.slots if s.status == "finished"}, frozenset())
+    def results(self, floors: Mapping[int, float]) -> PackState:
+        """What became of configurations whose slots all went to their end: a pack it is restored to tests them.
+
+        Args:
+            floors: By configuration, the mean objective it has to exceed; those without one are in any case.
+        """
+        by_config: dict[int, list[Slot]] = defaultdict(list)
+        for slot in self.pack.slots:
+            by_config[slot.spec.config].append(slot)
+        good = [
+            slot
+            for config, group in by_config.items()
+            if all(slot.status == "finished" for slot in group)
+            and fmean(slot.objective for slot in group) > floors.get(config, -math.inf)
+            for slot in group
+        ]
+        return PackState({slot.spec.key: slot.state() for slot in good}, frozenset())
 
     def restore(self, state: PackState) -> None:
         """Go on from where a pack with these slots stood; slots that only one of the two has are left as they are.

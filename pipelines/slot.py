@@ -173,6 +173,11 @@ class Slot:
     def _keep(self, quality: Quality | None) -> None:
         self.best = Best(self.step, quality, {n: p.detach().clone() for n, p in self.params.items()})
 
+    @property
+    def objective(self) -> float:
+        """That of the best checkpoint; minus infinity where there is none, or no dev rows chose it."""
+        return self.best.quality.objective if self.best and self.best.quality else -math.inf
+
     def restore_best(self) -> None:
         """Put the best checkpoint back into place."""
         assert self.best is not None

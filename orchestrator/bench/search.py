@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -184,9 +184,9 @@ class TimedRun:
         """Where the pack stands."""
         return self.run.state()
 
-    def results(self) -> PackState:
-        """The slots that went to their end."""
-        return self.run.results()
+    def results(self, floors: Mapping[int, float]) -> PackState:
+        """The configurations that went to their end and are better than that."""
+        return self.run.results(floors)
 
     def restore(self, state: PackState) -> None:
         """Go on from where another stood."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -181,9 +182,16 @@ def test_half_a_pack_goes_on_from_its_part(backbone: Backbone) -> None:
 def test_results_of_a_search_are_tested_by_another_pack_as_they_are(backbone: Backbone) -> None:
     searched = make_run(backbone)
     run_through(searched)
-    results = PackState.parse(searched.results().dump())
-    finished = {slot.spec.key: slot for slot in searched.pack.slots if slot.status == "finished"}
+    results = PackState.parse(searched.results({}).dump())
+    slots = searched.pack.slots
+    unfinished = {slot.spec.config for slot in slots if slot.status != "finished"}
+    finished = {slot.spec.key: slot for slot in slots if slot.spec.config not in unfinished}
     assert set() < results.slots.keys() == finished.keys() < {spec.key for spec in MIXED}
+    for config in {slot.spec.config for slot in finished.values()}:
+        own = {key: slot.objective for key, slot in finished.items() if slot.spec.config == config}
+        mean = fmean(own.values())
+        assert not own.keys() & searched.results({config: mean}).slots.keys()
+        assert own.keys() <= searched.results({config: math.nextafter(mean, -1)}).slots.keys()
     others = {key: replace(slot.spec, key=f"9/{key}", config=9) for key, slot in finished.items()}
     tested = make_run(backbone, list(others.values()), keep=True)
     tested.restore(results.as_others(others))
