@@ -109,9 +109,9 @@ def similar_prompts(ref: str, measure: Measure, limit: int, console: Console) ->
     if not found:
         console.print(f"no other prompt is stored for the backbone of {stored.ref}", highlight=False)
         return []
-    table = Table(Column("prompt", no_wrap=True), "similarity", "learned on", "dev", title=f"like {stored.ref}")
+    table = Table(Column("prompt", no_wrap=True), "similarity", "rows", "dev", title=f"like {stored.ref}")
     for prompt, score in found:
-        table.add_row(prompt.ref, f"{score:.3f}", _learned_on(prompt), _percent(prompt.dev_score))
+        table.add_row(prompt.ref, f"{score:.3f}", _rows_seen(prompt), _percent(prompt.dev_score))
     console.print(table)
     return found
 
@@ -177,16 +177,16 @@ def _known(number: float | None) -> str:
 
 def _table(prompts: list[StoredPrompt]) -> Table:
     name = Column("prompt", no_wrap=True)  # it is copied into other commands
-    table = Table(name, "marks", "learned on", "dev", Column("start", overflow="fold"), Column("made", no_wrap=True))
+    table = Table(name, "marks", "rows", "dev", Column("start", overflow="fold"), Column("made", no_wrap=True))
     for prompt in prompts:
         marks = ", ".join(prompt.aliases)
         made = prompt.created[:10]
-        table.add_row(prompt.ref, marks, _learned_on(prompt), _percent(prompt.dev_score), prompt.start, made)
+        table.add_row(prompt.ref, marks, _rows_seen(prompt), _percent(prompt.dev_score), prompt.start, made)
     return table
 
 
-def _learned_on(prompt: StoredPrompt) -> str:
-    return "all rows" if prompt.k is None else f"k={prompt.k}"
+def _rows_seen(prompt: StoredPrompt) -> str:
+    return "all" if prompt.k is None else f"k={prompt.k}"
 
 
 def _rows(k: str | None) -> int | EllipsisType | None:

@@ -48,7 +48,7 @@ def test_what_is_unknown_is_shown_as_a_dash(store: PromptStore, run_id: str) -> 
     to, printed = console()
     list_prompts(None, False, to)
     (row,) = [line for line in printed.getvalue().splitlines() if f"{MNLI}/1" in line]
-    assert [cell.strip() for cell in row.strip("│ ").split("│")][1:5] == ["best, latest", "all rows", "-", "scratch"]
+    assert [cell.strip() for cell in row.strip("│ ").split("│")][1:5] == ["best, latest", "all", "-", "scratch"]
     to, printed = console()
     show_prompt("mnli", to)
     text = printed.getvalue()
