@@ -20,7 +20,7 @@ from tests.pipelines.tiny import TinyFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PRETRAIN = ["pretrain-source", "--tasks", "mnli,sst2", "--data", "sample", "--steps", "20", "--eval-every", "10"]
+PRETRAIN = ["pretrain-source", "--tasks", "mnli,sst2", "--data", "sample", "--steps", "10", "--eval-every", "10"]
 FEWSHOT = [
     *("fewshot", "--target", "cb", "--k", "16", "--data", "sample"),
     *("--trials", "4", "--seeds", "2", "--steps", "8", "--eval-every", "2"),
@@ -62,7 +62,7 @@ def test_sources_are_stored_with_head_card_and_aliases(folder: Path, client: Mlf
     children = [r for r in runs(client, "pretrain-source") if "mlflow.parentRunId" in r.data.tags]
     assert {r.info.status for r in children} == {"FINISHED"}
     assert {r.data.tags["prompt"] for r in children} == {prompt.ref for prompt in stored.values()}
-    assert all(len(client.get_metric_history(r.info.run_id, "dev_score")) == 3 for r in children)
+    assert all(len(client.get_metric_history(r.info.run_id, "dev_score")) == 2 for r in children)
 
 
 def test_fewshot_leaves_a_parent_and_comparable_children(client: MlflowClient) -> None:
@@ -147,10 +147,8 @@ def test_the_same_command_gives_the_same_numbers(folder: Path, client: MlflowCli
     assert numbers(parents[0]) == numbers(parents[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_closes_the_runs_and_leaves_no_process(
-    tmp_path: Path, tiny_folder: TinyFolder, number: signal.Signals
-) -> None:
+def test_an_interrupt_closes_the_runs_and_leaves_no_process(tmp_path: Path, tiny_folder: TinyFolder) -> None:
+    """Ctrl-C; what `cancel` sends ends a command in the same way (test_status_cancel.py)."""
     arguments = ["pretrain-source", "--tasks", "sst2", "--steps", "1000000", "--eval-every", "100", *UNMEASURED]
     arguments += ["--data", str(write_rows(tmp_path / "rows")), "--backbone", str(tiny_folder("bert"))]
     process = subprocess.Popen(
@@ -162,7 +160,7 @@ def test_an_interrupt_closes_the_runs_and_leaves_no_process(
         read_until(process, lambda line: "/1000000 steps" in line and not line.startswith("pretraining: 0/"))
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130, out
     finally:
