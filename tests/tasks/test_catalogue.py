@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,3 +200,15 @@ def test_prefix_and_braces() -> None:
 def test_hub_splits_are_checked() -> None:
     with pytest.raises(TaskError, match=r"must name 'train' and 'validation'"):
         HubSource("a/b", {"train": "train"})
+
+
+def test_all_but_those_nobody_is_known_to_have_pinned_name_a_commit() -> None:
+    pinned = {name for name in NAMES if re.fullmatch("[0-9a-f]{40}", _revision(name))}
+    following = {"hotpotqa", "newsqa", "nq", "scitail", "searchqa", "yelp_polarity"}
+    assert set(NAMES) - pinned == {"trec"} | following
+    assert _revision("trec") == "refs/convert/parquet"
+
+
+def _revision(name: str) -> str:
+    hub = load_task(name).hub
+    return (hub.revision if hub else None) or ""

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from pathlib import Path
 
@@ -152,8 +153,9 @@ def test_hub(parquet_hub, folder: Path) -> None:
     assert (source.kind, source.notice) == ("hub", None)
     mnli = source.task("mnli")
     rows = source.load(mnli, "validation")
-    assert asked == [("nyu-mll/glue", "mnli", "validation_matched", None)]
-    assert rows.source == "hub:nyu-mll/glue/mnli:validation_matched"
+    pinned = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+    assert asked == [("nyu-mll/glue", "mnli", "validation_matched", pinned)]
+    assert rows.source == f"hub:nyu-mll/glue/mnli@{pinned}:validation_matched"
     assert rows.digest == open_data(str(folder), ["mnli"]).load(mnli, "validation").digest
     assert source.splits(mnli) == ("train", "validation")
     with pytest.raises(TaskError, match=r"has no split 'test' on the hub: it has train, validation"):
@@ -173,7 +175,7 @@ def test_a_pinned_revision_is_asked_for_and_named(parquet_hub, tmp_path: Path) -
     _, asked = parquet_hub
     text = (CATALOGUE / "mnli.yaml").read_text().replace("name: mnli\nversion", "name: pinned\nversion")
     path = tmp_path / "pinned.yaml"
-    path.write_text(text.replace("  path: nyu-mll/glue", "  path: nyu-mll/glue\n  revision: 0123abc"))
+    path.write_text(re.sub("  revision: .*", "  revision: 0123abc", text))
     source = open_data("hub", [str(path)])
     rows = source.load(source.task(str(path)), "train")
     assert asked == [("nyu-mll/glue", "mnli", "train", "0123abc")]
