@@ -6,11 +6,10 @@ https://arxiv.org/abs/1502.07943.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.slot import Slot
+from pipelines.slot import Slot, by_configuration, objective
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,9 @@ class Halving:
         """
         if step not in self.rungs:
             return []
-        by_config: dict[int, list[Slot]] = defaultdict(list)
-        for slot in slots:
-            by_config[slot.spec.config].append(slot)
+        by_config = by_configuration(slots)
         judged = {
-            config: sum(slot.best.quality.objective for slot in group if slot.best and slot.best.quality) / len(group)
+            config: objective(group)
             for config, group in by_config.items()
             if all(slot.status in ("training", "finished") for slot in group)
             and any(slot.status == "training" for slot in group)

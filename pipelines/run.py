@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -18,7 +16,7 @@ from pipelines.halving import Halving
 from pipelines.memory import fitting_tokens, free_bytes
 from pipelines.pack import Pack
 from pipelines.parallel import ALONE, Share
-from pipelines.slot import Quality, Slot, Status
+from pipelines.slot import Quality, Slot, Status, by_configuration, objective
 from pipelines.spec import SlotData, SlotSpec
 from pipelines.start import SCRATCH, start_tensors
 from pipelines.threads import one_thread
@@ -171,14 +169,10 @@ class PackRun:
         Args:
             floors: By configuration, the mean objective it has to exceed; those without one are in any case.
         """
-        by_config: dict[int, list[Slot]] = defaultdict(list)
-        for slot in self.pack.slots:
-            by_config[slot.spec.config].append(slot)
         good = [
             slot
-            for config, group in by_config.items()
-            if all(slot.status == "finished" for slot in group)
-            and fmean(slot.objective for slot in group) > floors.get(config, -math.inf)
+            for config, group in by_configuration(self.pack.slots).items()
+            if all(slot.status == "finished" for slot in group) and objective(group) > floors.get(config, -math.inf)
             for slot in group
         ]
         return PackState({slot.spec.key: slot.state() for slot in good}, frozenset())

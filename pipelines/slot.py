@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -173,11 +175,6 @@ class Slot:
     def _keep(self, quality: Quality | None) -> None:
         self.best = Best(self.step, quality, {n: p.detach().clone() for n, p in self.params.items()})
 
-    @property
-    def objective(self) -> float:
-        """That of the best checkpoint; minus infinity where there is none, or no dev rows chose it."""
-        return self.best.quality.objective if self.best and self.best.quality else -math.inf
-
     def restore_best(self) -> None:
         """Put the best checkpoint back into place."""
         assert self.best is not None
@@ -250,6 +247,19 @@ class Slot:
     def _check_whole(self, tensors: Mapping[str, Tensor]) -> None:
         if missing := sorted(self.params.keys() - tensors.keys()):
             raise PipelineError(f"the checkpoint of slot {self.spec.key!r} lacks the tensors {missing}")
+
+
+def by_configuration(slots: Sequence[Slot]) -> dict[int, list[Slot]]:
+    """Slots by the number of their configuration, whose seeds they are."""
+    groups: dict[int, list[Slot]] = defaultdict(list)
+    for slot in slots:
+        groups[slot.spec.config].append(slot)
+    return groups
+
+
+def objective(slots: Sequence[Slot]) -> float:
+    """Mean over a configuration's slots of the best checkpoint's objective; 0 for one that dev rows did not choose."""
+    return fmean(slot.best.quality.objective if slot.best and slot.best.quality else 0.0 for slot in slots)
 
 
 def _copied(tensor: Tensor) -> Tensor:

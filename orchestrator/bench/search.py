@@ -9,12 +9,13 @@ so that starting Python and importing the libraries count.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,6 @@ from orchestrator.errors import RunFailedError
 from orchestrator.settings import SCRATCH, FewshotSettings
 from orchestrator.worker import BackboneRunner, Running
 from pipelines.backbone import Backbone
-from pipelines.checkpoint import PackState
 from pipelines.encode import Batch
 from pipelines.families import Embed, Family, SlotView
 from pipelines.run import Job, PackRun, Report
@@ -149,48 +149,25 @@ class TimedRunner(BackboneRunner):
 
     def __call__(self, specs: Sequence[SlotSpec], keep: bool) -> Running:
         """Start a pack."""
-        run = PackRun(self._backbone(), specs, self.job, keep=keep)
+        run = TimedRun(self._backbone(), specs, self.job, keep=keep)
+        run.watch, run.note = self.watch, self.folder / str(os.getpid())
         run.pack.family = TimedFamily(run.pack.family, self.watch)
-        return TimedRun(run, self.watch, self.folder / str(os.getpid()))
+        return run
 
 
-class TimedRun:
+class TimedRun(PackRun):
     """A pack under way whose time is noted."""
 
-    def __init__(self, run: PackRun, watch: Stopwatch, note: Path) -> None:
-        self.run = run
-        self.watch = watch
-        self.note = note
+    watch: Stopwatch
+    note: Path
 
-    @property
-    def done(self) -> bool:
-        """Whether every slot has been reported for the last time."""
-        return self.run.done
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all slots so far."""
-        return self.run.steps
-
-    def advance(self, seconds: float) -> list[Report]:
+    def advance(self, seconds: float = math.inf) -> list[Report]:
         """Train to the next evaluation, or so many seconds."""
         start = self.watch.now()
-        reports = self.run.advance(seconds)
+        reports = super().advance(seconds)
         self.watch.packs += self.watch.now() - start
         self.note.write_text(json.dumps({"packs": self.watch.packs, "passes": self.watch.passes}), encoding="utf-8")
         return reports
-
-    def state(self) -> PackState:
-        """Where the pack stands."""
-        return self.run.state()
-
-    def results(self, floors: Mapping[int, float]) -> PackState:
-        """The configurations that went to their end and are better than that."""
-        return self.run.results(floors)
-
-    def restore(self, state: PackState) -> None:
-        """Go on from where another stood."""
-        self.run.restore(state)
 
 
 def main() -> None:

@@ -188,8 +188,8 @@ def test_results_of_a_search_are_tested_by_another_pack_as_they_are(backbone: Ba
     finished = {slot.spec.key: slot for slot in slots if slot.spec.config not in unfinished}
     assert set() < results.slots.keys() == finished.keys() < {spec.key for spec in MIXED}
     for config in {slot.spec.config for slot in finished.values()}:
-        own = {key: slot.objective for key, slot in finished.items() if slot.spec.config == config}
-        mean = fmean(own.values())
+        own = {key: slot.best for key, slot in finished.items() if slot.spec.config == config}
+        mean = fmean(best.quality.objective for best in own.values() if best and best.quality)
         assert not own.keys() & searched.results({config: mean}).slots.keys()
         assert own.keys() <= searched.results({config: math.nextafter(mean, -1)}).slots.keys()
     others = {key: replace(slot.spec, key=f"9/{key}", config=9) for key, slot in finished.items()}
