@@ -1,6 +1,7 @@
 """What is to be written to MLflow runs: as objects, as lines on disk, and sent.
 
-Everything may be sent twice: a metric carries the time it was made at, by which MLflow knows it again.
+Everything may be sent twice: a metric carries the time it was made at, by which MLflow knows it again, and a run that
+is made carries a key, by which it is found.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
+from orchestrator.openings import Opening, open_run
 from orchestrator.patience import is_temporary, patiently
 from orchestrator.spool import Spool
 from prompts_store import StoreError
@@ -26,7 +28,8 @@ class Letter:
     """What is to be written to a run: all of it at once, its end last.
 
     Attributes:
-        run_id: The run.
+        run_id: The run, or the key of its opening as long as it is not made.
+        opening: The run to be made first, if it is not there.
         params: Its settings.
         metrics: Values with step and time.
         tags: By key.
@@ -35,6 +38,7 @@ class Letter:
     """
 
     run_id: str
+    opening: Opening | None = None
     params: dict[str, str] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
@@ -65,21 +69,24 @@ class Letter:
             values = json.loads(line)
             values["metrics"] = [Metric(*metric) for metric in values["metrics"]]
             values["end"] = values["end"] and tuple(values["end"])
+            values["opening"] = values["opening"] and Opening(**values["opening"])
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"not a letter: {line[:80]!r}") from error
 
 
-def send(client: Any, letter: Letter) -> None:
-    """Write a letter to MLflow, patiently."""
+def send(client: Any, letter: Letter) -> str:
+    """Write a letter to MLflow, patiently; returns the run it was about."""
+    run_id = open_run(client, letter.opening) if letter.opening else letter.run_id
     params = [Param(key, value) for key, value in letter.params.items()]
     tags = [RunTag(key, value) for key, value in letter.tags.items()]
     for name, text in letter.texts.items():
-        patiently(lambda name=name, text=text: client.log_text(letter.run_id, text, name))  # type: ignore[misc]
-    patiently(lambda: client.log_batch(letter.run_id, letter.metrics, params, tags))
+        patiently(lambda name=name, text=text: client.log_text(run_id, text, name))  # type: ignore[misc]
+    patiently(lambda: client.log_batch(run_id, letter.metrics, params, tags))
     if letter.end is not None:
         status, at = letter.end
-        patiently(lambda: client.set_terminated(letter.run_id, status, at))
+        patiently(lambda: client.set_terminated(run_id, status, at))
+    return run_id
 
 
 def deliver(client: Any, parent: str) -> int:
@@ -97,11 +104,16 @@ def deliver(client: Any, parent: str) -> int:
     """
     spool = Spool(parent)
     letters: dict[str, Letter] = {}
+    made: dict[str, str] = {}
     for line in spool.read():
         try:
-            add_to(letters, Letter.parse(line))
+            letter = Letter.parse(line)
         except ValueError as error:
             log.warning("%s is damaged: %s", spool.path, error)
+            continue
+        if letter.opening:
+            made[letter.run_id] = open_run(client, letter.opening, again=True)
+        add_to(letters, replace(letter, run_id=made.get(letter.run_id, letter.run_id), opening=None))
     delivered = 0
     for run_id, letter in letters.items():
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.letters import Letter, add_to, refused, send
@@ -32,6 +33,7 @@ class Outbox:
         self._spool = spool
         self._letters: dict[str, Letter] = {}
         self._since: dict[str, float] = {}
+        self._made: dict[str, str] = {}
         self._changed = threading.Condition()
         self._busy = self._closed = False
         self._error: Exception | None = None
@@ -47,10 +49,24 @@ class Outbox:
         with self._changed:
             if self._error is not None:
                 raise refused(self._error) from self._error
+            letter = self._resolved(letter)
             self._spool.keep(letter.dump())
             add_to(self._letters, letter)
             self._since.setdefault(letter.run_id, time.monotonic())
             self._changed.notify_all()
+
+    def run_id(self, key: str) -> str:
+        """The run that was made for an opening; waits until it is.
+
+        Raises:
+            StoreError: If the store has refused a letter for good.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: key in self._made or self._error is not None)
+            if key not in self._made:
+                assert self._error is not None
+                raise refused(self._error) from self._error
+            return self._made[key]
 
     def close(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until everything is sent, for at most so many seconds.
@@ -72,6 +88,9 @@ class Outbox:
                 raise refused(self._error) from self._error
             self._spool.remove()
 
+    def _resolved(self, letter: Letter) -> Letter:
+        return replace(letter, run_id=self._made.get(letter.run_id, letter.run_id))
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -81,15 +100,17 @@ class Outbox:
                 oldest = next(iter(self._letters))
                 left = self._since[oldest] + LINGER_SECONDS - time.monotonic()
                 self._changed.wait_for(lambda: self._closed, max(0.0, left))
-                letter = self._letters.pop(oldest)
+                letter = self._resolved(self._letters.pop(oldest))
                 del self._since[oldest]
                 self._busy = True
             error: Exception | None = None
             try:
-                send(self.client, letter)
+                run_id = send(self.client, letter)
             except Exception as failure:
                 error = failure
             with self._changed:
+                if error is None and letter.opening:
+                    self._made[letter.run_id] = run_id
                 self._busy, self._error = False, error
                 if error is None and not self._letters:
                     self._spool.clear()

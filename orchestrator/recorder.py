@@ -2,7 +2,7 @@
 
 All runs are written by the driver. A configuration whose pack crashed and started again goes on in the run it has, and
 so does all of a command that was cut off and is resumed; nothing is logged twice. Whatever happens short of a kill, no
-run is left RUNNING. Runs are made at once, because others need their ids; all else goes through an `Outbox`.
+run is left RUNNING. The parent is made at once; its children and all that is written go through an `Outbox`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from orchestrator.errors import UsageError
 from orchestrator.heartbeat import CANCEL, Heartbeat
 from orchestrator.interrupts import uninterrupted
 from orchestrator.letters import Letter
+from orchestrator.openings import Opening, open_run
 from orchestrator.outbox import Outbox
 from orchestrator.patience import patiently
 from orchestrator.plan import Plan, long_tag
@@ -30,8 +31,6 @@ from prompts_store import PromptStore
 from prompts_store.secrets import without_secrets
 
 KIND, STATE, REASON, ROLE = "orchestrator.kind", "orchestrator.state", "orchestrator.reason", "orchestrator.role"
-KEY = "orchestrator.key"
-"""A tag by which a run that was just made is found again."""
 BY_SEED = "test_score_by_seed"
 INTERRUPTED_SECONDS = 15.0
 """For how long a command that failed or was interrupted waits for a store that is away."""
@@ -73,17 +72,17 @@ class Recorder:
         self.resumed = resumed
         if resumed is None:
             kept = {KIND: kind, "orchestrator.version": __version__, **tags, **(plan.tags() if plan else {})}
-            self.parent = self._create(name, kept)
+            self.parent = open_run(self.client, self._opening(name, kept))
         else:
             if plan:
                 resumed.plan.check_unchanged(plan)
             self.parent = resumed.parent
         self._outbox = Outbox(self.client, Spool(self.parent))
         if resumed is None:
-            self._describe(self.parent, params)
+            self._outbox.post(Letter(self.parent, params=_given(params)))
         self.heartbeat = Heartbeat(self.client, self.parent)
         self._before = {} if resumed is None else dict(resumed.children)
-        self._runs: dict[int, str] = {}
+        self._runs: dict[int, str] = {}  # ids, or the keys of openings
         self._open: set[int] = set()
         self._logged = {(config, *point) for config, child in self._before.items() for point in child.logged}
 
@@ -117,7 +116,7 @@ class Recorder:
         if before := self._before.get(config):
             now = _given(params)
             if not before.params:  # it was killed between making the run and writing them
-                self._describe(before.run_id, params)
+                self._outbox.post(Letter(before.run_id, params=now))
             elif other := [key for key in now.keys() | before.params.keys() if now.get(key) != before.params.get(key)]:
                 changes = ", ".join(f"{key} {before.params.get(key)} is now {now.get(key)}" for key in sorted(other))
                 raise UsageError(
@@ -131,8 +130,9 @@ class Recorder:
                 return
             self._reopen(before.run_id)
         else:
-            self._runs[config] = self._create(name, {PARENT: self.parent, CONFIG: config, **tags})
-            self._describe(self._runs[config], params)
+            opening = self._opening(name, {PARENT: self.parent, CONFIG: config, **tags})
+            self._runs[config] = opening.key
+            self._outbox.post(Letter(opening.key, opening, _given(params)))
         self._open.add(config)
 
     def outcome(self, config: int) -> Mapping[str, Any] | None:
@@ -146,8 +146,9 @@ class Recorder:
         return None if before is None or before.outcome is None else before.tags.get("prompt")
 
     def run_id(self, config: int) -> str:
-        """The run of a configuration."""
-        return self._runs[config]
+        """The run of a configuration; waits until it is made."""
+        before = self._before.get(config)
+        return before.run_id if before else self._outbox.run_id(self._runs[config])
 
     def metrics(self, config: int, step: int, values: Mapping[str, float]) -> None:
         """Log metrics at a step, once: a repeated step of a configuration that started again is passed over."""
@@ -184,24 +185,9 @@ class Recorder:
             self._open.discard(config)
             self._close(self._runs[config], state, reason, outcome)
 
-    def _create(self, name: str, tags: Mapping[str, Any]) -> str:
-        key = uuid.uuid4().hex
-        kept = {KEY: key, **{tag: _kept(value) for tag, value in tags.items()}}
-        tries = 0
-
-        def create() -> str:
-            nonlocal tries
-            tries += 1
-            if tries > 1:  # the answer to an earlier try may have been lost, and the run be there
-                there = self.client.search_runs([self.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
-                if there:
-                    return str(there[0].info.run_id)
-            return str(self.client.create_run(self.experiment_id, run_name=_kept(name), tags=kept).info.run_id)
-
-        return patiently(create)
-
-    def _describe(self, run_id: str, params: Mapping[str, Any]) -> None:
-        self._outbox.post(Letter(run_id, params=_given(params)))
+    def _opening(self, name: str, tags: Mapping[str, Any]) -> Opening:
+        kept = {tag: _kept(value) for tag, value in tags.items()}
+        return Opening(uuid.uuid4().hex, self.experiment_id, _kept(name), kept, int(time.time() * 1000))
 
     def _close(self, run_id: str, state: str, reason: str | None, outcome: Mapping[str, Any] | None = None) -> None:
         tags = {STATE: state} | ({REASON: _kept(reason)[:4000]} if reason else {})

@@ -6,7 +6,7 @@ import pytest
 from orchestrator.commands.prompts import list_prompts, show_prompt
 from orchestrator.commands.tasks import list_tasks, show_task
 from prompts_store import PromptStore, Sizes, StoreError
-from tasks import TaskError, task_names
+from tasks import TaskError, load_task, task_names
 from tests.orchestrator.helpers import console
 from tests.prompts_store.conftest import make_artifact
 
@@ -119,7 +119,7 @@ class TestTasks:
         text = printed.getvalue()
         assert "0 entailment (yes), 1 contradiction (no), 2 neutral (maybe)" in text
         assert "accuracy+macro_f1" in text
-        assert "aps/super_glue (cb): train, validation" in text
+        assert f"aps/super_glue (cb) at {load_task('cb').hub.revision}: train, validation" in " ".join(text.split())
         assert (
             "dept-minilm-sample.mnli/2: entailment from its 0 entailment, contradiction from its 2 contradiction, "
             "neutral from its 1 neutral"
