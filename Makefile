@@ -23,8 +23,11 @@ demo: $(STAMP)
 	cd demo && $(BIN)/orchestrator fewshot --target cb --k 16 --data sample
 	cd demo && $(BIN)/orchestrator compare --target cb
 
+# two at once, for most of a process's time is waiting; threads that wait for work leave the cores to others
+test: export OMP_WAIT_POLICY := PASSIVE
+test: export GOMP_SPINCOUNT := 0
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -29,21 +29,21 @@ class Letter:
 
     Attributes:
         run_id: The run, or the key of its opening as long as it is not made.
-        opening: The run to be made first, if it is not there.
         params: Its settings.
         metrics: Values with step and time.
         tags: By key.
         texts: Files by name.
         end: MLflow's status and the time in ms, if it is to be closed.
+        opening: The run, if it is to be made first.
     """
 
     run_id: str
-    opening: Opening | None = None
     params: dict[str, str] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     end: tuple[str, int] | None = None
+    opening: Opening | None = None
 
     def add(self, later: Letter) -> None:
         """Take in what comes after."""

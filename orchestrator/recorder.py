@@ -132,7 +132,7 @@ class Recorder:
         else:
             opening = self._opening(name, {PARENT: self.parent, CONFIG: config, **tags})
             self._runs[config] = opening.key
-            self._outbox.post(Letter(opening.key, opening, _given(params)))
+            self._outbox.post(Letter(opening.key, _given(params), opening=opening))
         self._open.add(config)
 
     def outcome(self, config: int) -> Mapping[str, Any] | None:

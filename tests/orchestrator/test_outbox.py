@@ -15,15 +15,17 @@ from pathlib import Path
 
 import pytest
 import requests
-from mlflow.entities import Metric
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
 from orchestrator.letters import Letter, deliver, send
+from orchestrator.openings import Opening
 from orchestrator.outbox import Outbox
 from orchestrator.patience import is_temporary, patiently
 from orchestrator.recorder import Recorder
-from orchestrator.resumed import OUTCOME
+from orchestrator.resumed import CONFIG, OUTCOME, PARENT
 from orchestrator.spool import Spool
 from prompts_store import PromptStore, StoreError
 from tests.bench import load
@@ -76,12 +78,16 @@ def test_a_database_locked_for_longer_than_mlflow_waits(tracking_uri: str, monke
         assert locked.wait(30)
         threading.Timer(23.0, release.set).start()  # MLflow gives up after 20 s
         began = time.monotonic()
-        for step in range(5):
-            recorder.metrics(0, step, {"loss": step / 7, "score": step / 3})
+        recorder.start(1, "1", {"config": 1}, {})
+        for config in range(2):
+            for step in range(5):
+                recorder.metrics(config, step, {"loss": step / 7, "score": step / 3})
         assert time.monotonic() - began < 1  # whoever records is not held up
-        recorder.finish(0, "finished")
+        for config in range(2):
+            recorder.finish(config, "finished")
     other.join()
-    check(store, recorder.run_id(0), 5)
+    for config in range(2):
+        check(store, recorder.run_id(config), 5)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +119,7 @@ def test_a_server_killed_and_started_again(server: Server) -> None:
 
 
 def record_while_the_server_dies(uri: str, there: Connection) -> None:
-    """Record one configuration to its end and half of another, and wait for the store, which is away by then."""
+    """Record one configuration to its end, half of another and a third that begins while the store is away; wait."""
     recorder = Recorder(PromptStore(uri), "spool", name="spool", kind="test", params={"a": 1}, tags={})
     with recorder:
         for config in range(2):
@@ -123,6 +129,8 @@ def record_while_the_server_dies(uri: str, there: Connection) -> None:
             time.sleep(0.01)
         there.send((recorder.parent, [recorder.run_id(config) for config in range(2)]))
         assert there.recv() == "the server is gone"
+        recorder.start(2, "2", {"config": 2}, {})
+        recorder.metrics(2, 0, {"loss": 2.0})
         for step in range(1, 6):
             for config in range(2):
                 recorder.metrics(config, step, {"loss": step / 7, "score": step / 3})
@@ -130,6 +138,11 @@ def record_while_the_server_dies(uri: str, there: Connection) -> None:
         recorder.attach(1, "note.txt", "still at work")
         there.send("to be killed")
         time.sleep(60)
+
+
+def of_configuration(client: MlflowClient, parent: str, config: int) -> list[Run]:
+    condition = f"tags.`{PARENT}` = '{parent}' and tags.`{CONFIG}` = '{config}'"
+    return list(client.search_runs([client.get_run(parent).info.experiment_id], condition))
 
 
 @pytest.mark.slow
@@ -151,17 +164,21 @@ def test_what_a_killed_command_had_not_sent_is_sent_once(server: Server, cache: 
     assert len(client.get_metric_history(ended, "loss")) == 1
 
     left = (cache / "spool" / f"{parent}.jsonl").read_text()
-    assert deliver(client, parent) == 2
+    assert deliver(client, parent) == 3
     check(PromptStore(server.uri), ended, 6)
     assert json.loads(client.get_run(ended).data.tags[OUTCOME]) == {"slots": {}}
     assert [client.get_run(run).info.status for run in (under_way, parent)] == ["RUNNING", "RUNNING"]
     assert [(p.step, p.value) for p in client.get_metric_history(under_way, "loss")] == [(n, n / 7) for n in range(6)]
     assert client.list_artifacts(under_way)[0].path == "note.txt"
+    (begun,) = of_configuration(client, parent, 2)
+    assert (begun.info.status, begun.data.params, begun.data.metrics) == ("RUNNING", {"config": "2"}, {"loss": 2.0})
+    assert begun.info.start_time <= client.get_run(ended).info.end_time
     assert deliver(client, parent) == 0
 
     (cache / "spool" / f"{parent}.jsonl").write_text(left)  # an old copy, as on another machine
     client.set_tag(under_way, "note", "taken up elsewhere meanwhile")
-    assert deliver(client, parent) == 1
+    assert deliver(client, parent) == 2
+    assert len(of_configuration(client, parent, 2)) == 1
     assert len(client.get_metric_history(under_way, "loss")) == 6
     assert client.get_run(under_way).data.tags["note"] == "taken up elsewhere meanwhile"
 
@@ -175,11 +192,12 @@ def test_many_processes_record_through_a_server(server: Server) -> None:
 
 def test_a_letter_is_read_as_it_was_written() -> None:
     metrics = [Metric("loss", value, 17, 3) for value in (0.1 + 0.2, float("nan"), float("inf"))]
-    letter = Letter("r", {"p": "1"}, metrics, {"t": "two\nlines \ud800"}, {"x.txt": "é\n"}, ("FINISHED", 18))
+    opening = Opening("r", "7", "name", {"a": "b"}, 16)
+    letter = Letter("r", {"p": "1"}, metrics, {"t": "two\nlines \ud800"}, {"x.txt": "é\n"}, ("FINISHED", 18), opening)
     line = letter.dump()
     assert "\n" not in line
     assert Letter.parse(line).dump() == line
-    assert Letter.parse(line).end == ("FINISHED", 18)
+    assert (Letter.parse(line).end, Letter.parse(line).opening) == (("FINISHED", 18), opening)
 
 
 def test_a_damaged_spool_gives_what_is_whole(tracking_uri: str, caplog: pytest.LogCaptureFixture) -> None:

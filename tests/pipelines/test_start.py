@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipelines.heads import HEAD, initial_head
+from pipelines.methods.dept import initial_factors
 from pipelines.spec import SlotData
 from pipelines.start import start_tensors
 from prompts_store import Artifact, Card
@@ -33,6 +34,22 @@ def make_artifact(
         head = initial_head(D, segments, len(labels), generator)
         tensors |= {f"head.{name}": tensor for name, tensor in head.items()}
     return Artifact(Card(**card), tensors)
+
+
+def test_a_seed_draws_one_head_for_all_configurations(tiny: Tiny) -> None:
+    """And what it draws is one stream, head first, whatever was drawn before in this process."""
+    backbone = tiny("bert")
+    data = toy_data(backbone, classes=3)
+    for m, r in ((4, 3), (6, 2), (4, 3)):
+        spec = toy_spec(m=m, r=r, seed=11)
+        tensors = start_tensors(spec, data, backbone)
+        generator = torch.Generator().manual_seed(11)
+        head = initial_head(D, data.segments, 3, generator)
+        factors = initial_factors(m, r, spec.s, gamma=spec.gamma, vocabulary=backbone.vocabulary, generator=generator)
+        expected = {"prompt": factors.prompt, "A": factors.A, "B": factors.B}
+        expected |= {f"head.{name}": tensor for name, tensor in head.items()}
+        assert tensors.keys() == expected.keys()
+        assert all(tensors[name].equal(expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("kind", ["bert", "t5", "llama"])
