@@ -35,6 +35,8 @@ class Checkpoints:
     one of the same configurations before its turn is not written. One that cannot be written costs a warning. Use as
     a context: leaving it writes what waits.
 
+    What the command wrote before it was cut off is there again; damaged files are passed over.
+
     Args:
         store: The store the command's runs are in.
         run_id: The command's parent run.
@@ -48,16 +50,10 @@ class Checkpoints:
         self._memory: dict[int, tuple[int, bytes]] = {}
         self._written: dict[str, frozenset[int]] = {}
         self._number = 0
+        self._read()
         self._waiting: queue.Queue[tuple[int, frozenset[int], bytes] | None] = queue.Queue()
         self._writer = threading.Thread(target=self._write_all, name="checkpoints", daemon=True)
         self._writer.start()
-
-    @classmethod
-    def reopen(cls, store: PromptStore, run_id: str, folder: str = "checkpoints") -> Checkpoints:
-        """Those of a command that was cut off: what it wrote is there again; damaged files are passed over."""
-        checkpoints = cls(store, run_id, folder)
-        checkpoints._read()
-        return checkpoints
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -118,7 +114,8 @@ class Checkpoints:
 
     def _read(self) -> None:
         """Take in what the run has, oldest first, so that the newest whole one of each configuration remains."""
-        for file in sorted(Path(entry.path).name for entry in self._repository.list_artifacts(self.folder)):
+        entries = patiently(lambda: self._repository.list_artifacts(self.folder))
+        for file in sorted(Path(entry.path).name for entry in entries):
             if not (match := _NAME.fullmatch(file)):
                 continue
             self._number = int(match[1])

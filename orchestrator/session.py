@@ -127,6 +127,6 @@ def session(
         with (
             recorder,
             Live(console, goal.title) as live,
-            (Checkpoints.reopen if resumed else Checkpoints)(setup.store, recorder.parent) as checkpoints,
+            Checkpoints(setup.store, recorder.parent) as checkpoints,
         ):
             yield Session(settings, fitting, fitted(job, fitting), workers, recorder, live, checkpoints)

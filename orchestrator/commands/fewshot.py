@@ -97,7 +97,7 @@ def fewshot(
     )
     with (
         session(goal, setup, settings, job, console, resumed) as running,
-        (Checkpoints.reopen if resumed else Checkpoints)(setup.store, running.recorder.parent, "leaders") as leaders,
+        Checkpoints(setup.store, running.recorder.parent, "leaders") as leaders,
     ):
         planner = FewshotPlanner(running, setup, draws, sources, leaders)
         running.train(planner, runner)

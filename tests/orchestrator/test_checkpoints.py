@@ -45,17 +45,17 @@ def test_the_newest_of_each_configuration(store: PromptStore, run_id: str) -> No
         assert checkpoints.newest([0]) == (payload(2, 0),)
         assert checkpoints.newest([1, 7]) == (payload(1, 0, 1),)
         assert checkpoints.newest([0, 1]) == (payload(1, 0, 1), payload(2, 0))
-    again = Checkpoints.reopen(store, run_id)
+    again = Checkpoints(store, run_id)
     assert again.newest([0, 1])[-1] == payload(2, 0)
     again.close()
 
 
 def test_two_of_each_configuration_are_kept_and_none_at_the_end(store: PromptStore, run_id: str) -> None:
     for step in range(1, 6):
-        with Checkpoints.reopen(store, run_id) as checkpoints:  # closed each time, so that none is overtaken
+        with Checkpoints(store, run_id) as checkpoints:  # closed each time, so that none is overtaken
             checkpoints.save([0, 1], payload(step, 0, 1))
     assert [file.name[:8] for file in files(store, run_id)] == ["00000004", "00000005"]
-    checkpoints = Checkpoints.reopen(store, run_id)
+    checkpoints = Checkpoints(store, run_id)
     assert checkpoints.newest([1]) == (payload(5, 0, 1),)
     checkpoints.forget()
     assert files(store, run_id) == []
@@ -67,12 +67,12 @@ def test_a_damaged_file_is_passed_over_for_the_one_before(
     store: PromptStore, run_id: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for step in (1, 2):
-        with Checkpoints.reopen(store, run_id) as checkpoints:
+        with Checkpoints(store, run_id) as checkpoints:
             checkpoints.save([0], payload(step, 0))
     newest = files(store, run_id)[-1]
     data = newest.read_bytes()
     newest.write_bytes({"cut": data[:-3], "flipped": data[:-1] + bytes([data[-1] ^ 1]), "emptied": b""}[damage])
-    with caplog.at_level(logging.WARNING), Checkpoints.reopen(store, run_id) as checkpoints:
+    with caplog.at_level(logging.WARNING), Checkpoints(store, run_id) as checkpoints:
         assert checkpoints.newest([0]) == (payload(1, 0),)
     assert "is passed over" in caplog.text
 
