@@ -38,6 +38,7 @@ recorder.heartbeat.progress = lambda: (30, 100, "best so far scratch, dev 50.0%"
 with ended_by_signals(), recorder:
     recorder.start(0, "trial 0", {"steps": 40}, {})
     recorder.metrics(0, 10, {"dev_score": 0.5})
+    recorder.run_id(0)  # is there by then
     print("up", flush=True)
     time.sleep(100)
 """
