@@ -17,7 +17,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,27 @@ def is_alive(run_id: str, sign: Sign | None) -> bool:
     return sign is not None and not sign.here and time.time() - sign.at < LOST_SECONDS
 
 
+@contextmanager
+def working_on(run_id: str) -> Iterator[None]:
+    """Keep a command for this process, of all on this machine.
+
+    Raises:
+        UsageError: If another has it.
+    """
+    path = _lock_path(run_id)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise UsageError(f"another process is at work on run {run_id}: wait for it, or cancel it") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
 class Heartbeat:
     """Gives signs of life of this process for a command, while it is entered as a context.
 
@@ -97,24 +119,21 @@ class Heartbeat:
         self._first: int | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._lock: int | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> Heartbeat:
-        self._lock = os.open(_lock_path(self.run_id), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise UsageError(f"another process is at work on run {self.run_id}: wait for it, or cancel it") from error
+        self._held.enter_context(working_on(self.run_id))
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+        self._held.close()
+
+    def stop(self) -> None:
+        """Give the last sign, and be asked to stop no more; the command is still this process's."""
         self._end.set()
         self._thread.join(timeout=2 * BEAT_SECONDS)
-        if self._lock is not None:
-            _lock_path(self.run_id).unlink(missing_ok=True)
-            os.close(self._lock)
 
     def _run(self) -> None:
         ended = False

@@ -1,14 +1,15 @@
 """What is to be written to MLflow runs: as objects, as lines on disk, and sent.
 
-Everything may be sent twice: a metric carries the time it was made at, by which MLflow knows it again, and a run that
-is made carries a key, by which it is found.
+Everything may be sent twice: a metric carries the time it was made at, by which MLflow knows it again, and `deliver`
+finds runs that are there by their keys.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -69,7 +70,7 @@ class Letter:
             values = json.loads(line)
             values["metrics"] = [Metric(*metric) for metric in values["metrics"]]
             values["end"] = values["end"] and tuple(values["end"])
-            values["opening"] = values["opening"] and Opening(**values["opening"])
+            values["opening"] = values.get("opening") and Opening(**values["opening"])
             return cls(**values)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"not a letter: {line[:80]!r}") from error
@@ -112,11 +113,12 @@ def deliver(client: Any, parent: str) -> int:
             log.warning("%s is damaged: %s", spool.path, error)
             continue
         if letter.opening:
-            made[letter.run_id] = open_run(client, letter.opening, again=True)
+            with _warned_of_refusals():
+                made[letter.run_id] = open_run(client, letter.opening, again=True)
         add_to(letters, replace(letter, run_id=made.get(letter.run_id, letter.run_id), opening=None))
     delivered = 0
     for run_id, letter in letters.items():
-        try:
+        with _warned_of_refusals():
             run = patiently(lambda run_id=run_id: client.get_run(run_id))  # type: ignore[misc]
             if run.info.status != "RUNNING":
                 continue  # the command was taken up elsewhere meanwhile
@@ -124,12 +126,19 @@ def deliver(client: Any, parent: str) -> int:
             letter.metrics = [metric for metric in letter.metrics if (metric.key, metric.step) not in there]
             send(client, letter)
             delivered += 1
-        except Exception as error:
-            if is_temporary(error):
-                raise
-            log.warning("%s; what it was about is trained again", refused(error))
     spool.remove()
     return delivered
+
+
+@contextmanager
+def _warned_of_refusals() -> Iterator[None]:
+    """A letter that the store refuses for good must not keep others back."""
+    try:
+        yield
+    except Exception as error:
+        if is_temporary(error):
+            raise
+        log.warning("%s; what it was about is trained again", refused(error))
 
 
 def points(client: Any, run_id: str, keys: Iterable[str]) -> set[tuple[str, int]]:

@@ -17,7 +17,7 @@ class Opening:
     """A run to be made.
 
     Attributes:
-        key: Unlike that of any other.
+        key: The same for the same run whoever makes it, and unlike that of any other.
         experiment_id: Where.
         name: What it is called.
         tags: What it has from the start.

@@ -69,17 +69,16 @@ class Outbox:
             return self._made[key]
 
     def close(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until everything is sent, for at most so many seconds.
+        """Wait until everything is sent, as long as not so many seconds pass without a letter that is.
 
         Raises:
             StoreError: If the store refused, or was away for longer.
         """
-        deadline = time.monotonic() + seconds
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             while (self._letters or self._busy) and self._error is None:
-                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                if not self._changed.wait(seconds):
                     raise StoreError(
                         f"the MLflow store has been away for too long, and {len(self._letters) + self._busy} runs are "
                         "not written to the end: 'orchestrator resume latest' does so once it is back"

@@ -52,9 +52,6 @@ class Planner(Protocol):
     def on_results(self, configs: Collection[int], data: bytes) -> None:
         """A pack of a search with these configurations has ended: those of them that are better than their floors."""
 
-    def on_waiting(self) -> None:
-        """Workers are at work, and nobody waits for this process."""
-
     def on_warning(self, text: str) -> None:
         """Something to look into, that stopped nothing."""
 
@@ -212,9 +209,6 @@ class _Listener(_NotInSnapshots, tune.Callback):  # type: ignore[misc]
 
     def __init__(self, dispatcher: _Dispatcher) -> None:
         self.dispatcher = dispatcher
-
-    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        self.dispatcher.planner.on_waiting()
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         self.dispatcher.on_result(trial.trial_id, result)

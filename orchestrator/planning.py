@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -32,7 +31,6 @@ class RecordedPlanner(ABC):
         self.outcomes = Outcomes()
         self.failures: dict[str, str] = {}
         self._names: dict[int, str] = {}
-        self._unopened: list[Callable[[], None]] = []
         self.recorder.heartbeat.progress = lambda: (live.done, live.total, live.best)
 
     @abstractmethod
@@ -85,23 +83,14 @@ class RecordedPlanner(ABC):
     def launch(
         self, config: int, name: str, specs: Sequence[SlotSpec], params: Mapping[str, Any], tags: Mapping[str, Any]
     ) -> None:
-        """A configuration is about to be trained; its run is opened while it is."""
+        """A configuration is about to be trained."""
         self._names[config] = name
         self.outcomes.expect(config, len(specs))
         self.live.launched(config, name, specs[0].steps, len(specs))
-        self._unopened.append(partial(self.recorder.start, config, name, params, tags))
-        if self.recorder.resumed is not None:  # nothing is trained before it is known to be what it was
-            self.on_waiting()
-
-    def on_waiting(self) -> None:
-        """Open the runs of what was launched: it takes MLflow longer than workers are to wait."""
-        opening, self._unopened = self._unopened, []
-        for open_run in opening:
-            open_run()
+        self.recorder.start(config, name, params, tags)
 
     def on_reports(self, reports: Sequence[Report]) -> None:
         """Log an evaluation and close the configurations that ended with it."""
-        self.on_waiting()
         for outcome in self.outcomes.update(reports):
             self.recorder.metrics(outcome.config, outcome.step, _metrics(outcome))
             if outcome.chosen:
@@ -115,13 +104,11 @@ class RecordedPlanner(ABC):
 
     def on_placed(self, plan: PackPlan, node: str) -> None:
         """Note where configurations train."""
-        self.on_waiting()
         for config in plan.configs:
             self.recorder.tag(config, "node", node)
 
     def on_failure(self, plan: PackPlan, crash: Crash) -> None:
         """A configuration's worker crashed for good."""
-        self.on_waiting()
         (config,) = plan.configs
         self.outcomes[config].reason = crash.reason
         self.recorder.attach(config, "traceback.txt", crash.traceback)

@@ -33,7 +33,7 @@ from prompts_store.secrets import without_secrets
 KIND, STATE, REASON, ROLE = "orchestrator.kind", "orchestrator.state", "orchestrator.reason", "orchestrator.role"
 BY_SEED = "test_score_by_seed"
 INTERRUPTED_SECONDS = 15.0
-"""For how long a command that failed or was interrupted waits for a store that is away."""
+"""For how long a command that failed or was interrupted waits for a store that takes nothing."""
 
 _STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
@@ -72,7 +72,7 @@ class Recorder:
         self.resumed = resumed
         if resumed is None:
             kept = {KIND: kind, "orchestrator.version": __version__, **tags, **(plan.tags() if plan else {})}
-            self.parent = open_run(self.client, self._opening(name, kept))
+            self.parent = open_run(self.client, self._opening(uuid.uuid4().hex, name, kept))
         else:
             if plan:
                 resumed.plan.check_unchanged(plan)
@@ -97,15 +97,18 @@ class Recorder:
     ) -> None:
         state = "finished" if error is None else "failed" if isinstance(error, Exception) else "killed"
         reason = None if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
-        self.heartbeat.__exit__(kind, error, trace)
-        with uninterrupted():
-            for config in sorted(self._open):
-                self.finish(config, "killed", reason or "the command ended first")
-            self._close(self.parent, state, reason)
-            if error is not None:
-                self._outbox.close(INTERRUPTED_SECONDS)
-        if error is None:
-            self._outbox.close()
+        self.heartbeat.stop()
+        try:
+            with uninterrupted():
+                for config in sorted(self._open):
+                    self.finish(config, "killed", reason or "the command ended first")
+                self._close(self.parent, state, reason)
+                if error is not None:
+                    self._outbox.close(INTERRUPTED_SECONDS)
+            if error is None:
+                self._outbox.close()
+        finally:  # whoever takes the command up sends what is left, and not before
+            self.heartbeat.__exit__(kind, error, trace)
 
     def start(self, config: int, name: str, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Open a configuration's run, or the one it had.
@@ -130,7 +133,8 @@ class Recorder:
                 return
             self._reopen(before.run_id)
         else:
-            opening = self._opening(name, {PARENT: self.parent, CONFIG: config, **tags})
+            tags = {PARENT: self.parent, CONFIG: config, **tags}
+            opening = self._opening(f"{self.parent}/{config}", name, tags)
             self._runs[config] = opening.key
             self._outbox.post(Letter(opening.key, _given(params), opening=opening))
         self._open.add(config)
@@ -185,9 +189,9 @@ class Recorder:
             self._open.discard(config)
             self._close(self._runs[config], state, reason, outcome)
 
-    def _opening(self, name: str, tags: Mapping[str, Any]) -> Opening:
+    def _opening(self, key: str, name: str, tags: Mapping[str, Any]) -> Opening:
         kept = {tag: _kept(value) for tag, value in tags.items()}
-        return Opening(uuid.uuid4().hex, self.experiment_id, _kept(name), kept, int(time.time() * 1000))
+        return Opening(key, self.experiment_id, _kept(name), kept, int(time.time() * 1000))
 
     def _close(self, run_id: str, state: str, reason: str | None, outcome: Mapping[str, Any] | None = None) -> None:
         tags = {STATE: state} | ({REASON: _kept(reason)[:4000]} if reason else {})

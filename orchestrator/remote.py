@@ -118,9 +118,6 @@ class FarPlanner:
         """Hand on."""
         self._tell("on_results", configs, data)
 
-    def on_waiting(self) -> None:
-        """Nothing: what this tells would take longer than it saves."""
-
     def on_warning(self, text: str) -> None:
         """Hand on."""
         self._tell("on_warning", text)

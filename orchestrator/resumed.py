@@ -53,17 +53,16 @@ class Resumed:
 
 
 def children(store: PromptStore, parent: Any) -> list[Any]:
-    """The runs of a command's configurations, as MLflow gives them, oldest first."""
+    """The runs of a command's configurations, as MLflow gives them, in the order of their numbers."""
     with mlflow_errors(store.tracking_uri):
-        return list(
-            paged(
-                store.client.search_runs,
-                [parent.info.experiment_id],
-                filter_string=f"tags.`{PARENT}` = '{parent.info.run_id}'",
-                order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-                size=1000,
-            )
+        runs = paged(
+            store.client.search_runs,
+            [parent.info.experiment_id],
+            filter_string=f"tags.`{PARENT}` = '{parent.info.run_id}'",
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            size=1000,
         )
+        return sorted(runs, key=lambda run: int(run.data.tags.get(CONFIG, -1)))
 
 
 def read_resumed(store: PromptStore, parent: Any) -> Resumed:

@@ -20,6 +20,8 @@ from orchestrator.errors import UsageError
 
 What = Literal["step", "packs", "overhead", "search"]
 WHAT: tuple[What, ...] = ("step", "packs", "overhead", "search")
+STUBBED, SEARCHED = 1000, 44
+"""Configurations whose overhead is measured, and those of a whole search: five minutes on two cores with AMX."""
 
 
 def bench(
@@ -68,7 +70,7 @@ def bench(
             highlight=False,
         )
     if "overhead" in what:
-        found = overhead.measure(20 if quick else 1000, backbone)
+        found = overhead.measure(20 if quick else STUBBED, backbone)
         result["overhead"] = asdict(found) | {"each": found.each}
         console.print(
             f"a configuration costs {found.each * 1000:.0f} ms besides training ({found.configs} in "
@@ -77,7 +79,7 @@ def bench(
             highlight=False,
         )
     if "search" in what:
-        share = search.measure(2 if quick else 32, backbone)
+        share = search.measure(2 if quick else SEARCHED, backbone)
         result["search"] = asdict(share) | {"outside": share.outside}
         console.print(
             f"a search over {share.configs} configurations took {share.seconds:.0f} s: {share.passes:.0f} s in forward "

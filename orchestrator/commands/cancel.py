@@ -10,7 +10,7 @@ import time
 from rich.console import Console
 
 from orchestrator.errors import RunFailedError, UsageError
-from orchestrator.heartbeat import CANCEL, Sign
+from orchestrator.heartbeat import CANCEL, Sign, working_on
 from orchestrator.letters import deliver
 from orchestrator.resumed import children
 from orchestrator.runs import condition, find_command, the_store
@@ -33,11 +33,12 @@ def cancel(ref: str, console: Console) -> None:
         raise UsageError(f"run {run_id} has ended already ({state}): there is nothing to cancel")
     with mlflow_errors(store.tracking_uri):
         if state == "dead":
-            deliver(store.client, run_id)
-            all_runs = [*children(store, parent), store.client.get_run(run_id)]
-            left = [run.info.run_id for run in all_runs if run.info.status == "RUNNING"]
-            for one in left:
-                store.client.set_terminated(one, "KILLED")
+            with working_on(run_id):
+                deliver(store.client, run_id)
+                all_runs = [*children(store, parent), store.client.get_run(run_id)]
+                left = [run.info.run_id for run in all_runs if run.info.status == "RUNNING"]
+                for one in left:
+                    store.client.set_terminated(one, "KILLED")
             console.print(f"its driver was gone: closed {len(left)} runs as KILLED", highlight=False)
             return
         store.client.set_tag(run_id, CANCEL, str(time.time()))

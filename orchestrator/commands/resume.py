@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from orchestrator.errors import UsageError
+from orchestrator.heartbeat import working_on
 from orchestrator.letters import deliver
 from orchestrator.resumed import read_resumed
 from orchestrator.runs import commands, condition, find_command, the_store
@@ -38,7 +39,7 @@ def resume(ref: str | None, console: Console, ray_address: str | None = None) ->
         raise UsageError(f"run {parent.info.run_id} has finished: there is nothing to resume")
     if state == "running":
         raise UsageError(f"run {parent.info.run_id} is being worked on: see 'orchestrator status', or cancel it first")
-    with mlflow_errors(store.tracking_uri):
+    with mlflow_errors(store.tracking_uri), working_on(parent.info.run_id):
         if left := deliver(store.client, parent.info.run_id):
             console.print(f"wrote what {left} runs had not come to write while the store was away", highlight=False)
             parent = store.client.get_run(parent.info.run_id)

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
 from orchestrator.letters import Letter, deliver, send
-from orchestrator.openings import Opening
+from orchestrator.openings import KEY, Opening, open_run
 from orchestrator.outbox import Outbox
 from orchestrator.patience import is_temporary, patiently
 from orchestrator.recorder import Recorder
@@ -172,6 +172,7 @@ def test_what_a_killed_command_had_not_sent_is_sent_once(server: Server, cache: 
     assert client.list_artifacts(under_way)[0].path == "note.txt"
     (begun,) = of_configuration(client, parent, 2)
     assert (begun.info.status, begun.data.params, begun.data.metrics) == ("RUNNING", {"config": "2"}, {"loss": 2.0})
+    assert begun.data.tags[KEY] == f"{parent}/2", "whoever makes this configuration's run"
     assert begun.info.start_time <= client.get_run(ended).info.end_time
     assert deliver(client, parent) == 0
 
@@ -198,6 +199,36 @@ def test_a_letter_is_read_as_it_was_written() -> None:
     assert "\n" not in line
     assert Letter.parse(line).dump() == line
     assert (Letter.parse(line).end, Letter.parse(line).opening) == (("FINISHED", 18), opening)
+
+
+def test_a_run_is_made_once_though_the_answer_is_lost(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = PromptStore(tracking_uri)
+    experiment = store.ensure_experiment("x")
+    create, answers = store.client.create_run, iter([requests.ConnectionError("reset"), None])
+
+    def unreliable(*arguments: object) -> Run:
+        made = create(*arguments)
+        if error := next(answers):
+            raise error
+        return made
+
+    monkeypatch.setattr(store.client, "create_run", unreliable)
+    run_id = open_run(store.client, Opening("k", experiment, "name", {"a": "b"}, 1000))
+    (run,) = store.client.search_runs([experiment])
+    assert (run.info.run_id, run.info.run_name, run.info.start_time) == (run_id, "name", 1000)
+    assert next(answers, "unasked") is None, "the second try found it"
+
+
+def test_a_run_that_cannot_be_made_keeps_nothing_else_back(tracking_uri: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = PromptStore(tracking_uri)
+    run_id = store.client.create_run(store.ensure_experiment("x")).info.run_id
+    spool = Spool(run_id)
+    spool.keep(Letter("k", {"p": "1"}, opening=Opening("k", "4711", "name", {}, 1000)).dump())
+    spool.keep(Letter(run_id, {"p": "1"}).dump().replace(', "opening": null', ""))  # as older versions wrote
+    assert deliver(store.client, run_id) == 1
+    assert store.client.get_run(run_id).data.params == {"p": "1"}
+    assert "No Experiment with id=4711 exists" in caplog.text
+    assert not spool.path.exists()
 
 
 def test_a_damaged_spool_gives_what_is_whole(tracking_uri: str, caplog: pytest.LogCaptureFixture) -> None:

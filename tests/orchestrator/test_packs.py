@@ -101,9 +101,6 @@ class Log:
     def on_results(self, configs: Sequence[int], data: bytes) -> None:
         self.results.append((list(configs), sorted(PackState.parse(data).slots)))
 
-    def on_waiting(self) -> None:
-        pass
-
     def on_warning(self, text: str) -> None:
         self.warnings.append(text)
 

@@ -55,6 +55,7 @@ def test_the_rest_lies_in_the_space_and_repeats_with_the_seed() -> None:
         assert choice.start in {start.ref for start in STARTS}
         assert 5 <= choice.m <= 40
         assert 4 <= choice.r <= 32
+        assert (type(choice.m), type(choice.r)) == (int, int)
         assert 0.001 <= choice.alpha1 <= 0.15
         assert 2e-5 <= choice.alpha2 <= 3e-3
 

@@ -18,6 +18,7 @@ from orchestrator.commands.resume import resume
 from orchestrator.commands.status import status
 from orchestrator.errors import UsageError
 from orchestrator.heartbeat import CANCEL, LOST_SECONDS, Sign, is_alive
+from orchestrator.resumed import children
 from orchestrator.runs import condition, find_command
 from prompts_store import PromptStore
 from tests.orchestrator.helpers import console
@@ -31,23 +32,27 @@ from orchestrator.plan import Plan
 from orchestrator.recorder import Recorder
 from orchestrator.settings import FewshotSettings
 from prompts_store import PromptStore
+import orchestrator.outbox
 
+if sys.argv[1:] == ["unmade"]:
+    orchestrator.outbox.LINGER_SECONDS = 100.0
 plan = Plan("fewshot", FewshotSettings(target="cb", k=4), "f", {}, (), 1)
 recorder = Recorder(PromptStore(), "fewshot.cb", name="cb k=4", kind="fewshot", params={}, tags={}, plan=plan)
 recorder.heartbeat.progress = lambda: (30, 100, "best so far scratch, dev 50.0%")
 with ended_by_signals(), recorder:
     recorder.start(0, "trial 0", {"steps": 40}, {})
     recorder.metrics(0, 10, {"dev_score": 0.5})
-    recorder.run_id(0)  # is there by then
+    if sys.argv[1:] != ["unmade"]:
+        recorder.run_id(0)  # is there by then
     print("up", flush=True)
     time.sleep(100)
 """
 
 
 @contextmanager
-def driver(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+def driver(tracking_uri: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> Iterator[subprocess.Popen[str]]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
-    process = subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", DRIVER, *words], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
@@ -122,6 +127,29 @@ def test_a_dead_command_is_told_from_a_living_one_and_closed(
     cancel("latest", out)
     assert "closed 2 runs as KILLED" in printed.getvalue()
     assert statuses(tracking_uri) == {"KILLED"}
+
+
+@pytest.mark.parametrize("ended", [signal.SIGKILL, signal.SIGINT])
+def test_a_configuration_whose_run_was_not_made_yet_is_closed(
+    tracking_uri: str, monkeypatch: pytest.MonkeyPatch, ended: signal.Signals
+) -> None:
+    """By the command itself if it is interrupted, else by whoever cancels it."""
+    with driver(tracking_uri, monkeypatch, "unmade") as process:
+        wait_for_sign(tracking_uri)
+        assert statuses(tracking_uri) == {"RUNNING"}
+        process.send_signal(ended)
+        process.wait(20)
+    out, printed = console()
+    if ended == signal.SIGKILL:
+        cancel("latest", out)
+        assert "closed 2 runs as KILLED" in printed.getvalue()
+    assert statuses(tracking_uri) == {"KILLED"}
+    (child,) = children(PromptStore(tracking_uri), parent(tracking_uri))
+    assert (child.info.run_name, child.data.params, child.data.metrics) == (
+        "trial 0",
+        {"steps": "40"},
+        {"dev_score": 0.5},
+    )
 
 
 def test_elsewhere_the_age_of_the_last_sign_decides() -> None:
